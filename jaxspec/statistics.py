@@ -1,0 +1,344 @@
+r"""Fit statistics per bin: pure functions of expected and observed counts.
+
+Conventions, for every function here:
+
+- `expected` $s$: expected source counts in the bin (exposure and area scale included);
+- `counts` $S$: counts in the source region;
+- `background` $B$: counts in the background region, Poisson or with a Gaussian error `background_error` $\sigma$;
+- `ratio` $\alpha$: expected background counts in the source region per background count in the background region,
+  so a background expectation $b$ there predicts $M = s + \alpha b$ counts in the source region.
+
+All arguments broadcast; the result has one value per bin. A statistic is $2 \ln (L_\mathrm{saturated} / L)$: 0 for a
+perfect fit, and `-stat / 2 + ..._saturated(data)` is the normalised log-likelihood, factorials included. The saturated
+part depends on data alone, so a caller computes it once.
+
+**Expected counts that are zero or negative.** A bin with counts and nothing expected has likelihood 0. Below a floor of
+1e-25 counts (1e-12 in float32) the logarithm is continued by its tangent, so the statistic at `expected` = 0 is
+large, finite, and its gradient is finite and points to more counts. A negative expectation is no model: it is taken
+as 0, and every count below zero costs another 1000. The gradient is then exactly -1000, whatever the data, so a
+minimiser finds the way back.
+
+First and second derivatives, forward and reverse, are exact and finite everywhere. They are written out because
+differentiating the square roots of the profiled background gives 0 / 0 in bins without background counts, and because
+the envelope theorem makes them cheap: at the best background the gradient is $2 (1 - S / M)$.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+from jax.typing import ArrayLike
+
+NEGATIVE_COST = 1e3  # per expected count below zero; far above the slope of 2 that an empty bin offers
+
+
+def cash(expected: ArrayLike, counts: ArrayLike) -> jax.Array:
+    r"""Cash statistic, minus twice the Poisson log-likelihood without the factorial: $2 (s - S \ln s)$.
+
+    Unlike the others it is not 0 for a perfect fit and may be negative; the log-likelihood is
+    $-\mathrm{cash} / 2 - \ln S!$.
+
+    **Reference:** Cash 1979, ApJ 228, 939, eq. 6.
+    """
+    s, S = _arrays(expected, counts)
+    source = _not_negative(s)
+    floored = _floored(source)
+    log = jnp.log(floored) + (source - floored) / _floor(s)
+    return 2 * (source - S * log) + _cost(s)
+
+
+def cstat(expected: ArrayLike, counts: ArrayLike) -> jax.Array:
+    r"""C statistic, Poisson counts without background: $2 [s - S + S \ln (S / s)]$.
+
+    **Reference:** Cash 1979, ApJ 228, 939; normalised as in the XSPEC manual, appendix "Statistics in XSPEC".
+    """
+    s, S = _arrays(expected, counts)
+    return _cstat(_not_negative(s), S) + _cost(s)
+
+
+def pstat(expected: ArrayLike, counts: ArrayLike, known_background: ArrayLike) -> jax.Array:
+    r"""P statistic, Poisson counts over an exactly known background: the C statistic of $s + b$.
+
+    `known_background` $b$ is the expected number of background counts in the source region (already scaled).
+
+    **Reference:** XSPEC manual, appendix "Statistics in XSPEC", pstat.
+    """
+    s, S, known = _arrays(expected, counts, known_background)
+    return _cstat(_not_negative(s) + known, S) + _cost(s)
+
+
+def wstat(expected: ArrayLike, counts: ArrayLike, background: ArrayLike, ratio: ArrayLike) -> jax.Array:
+    r"""W statistic, Poisson counts in the source and in the background region, the background profiled out bin by bin.
+
+    $$W = 2 \min_{b \ge 0} \left[ s + (1 + \alpha) b - S - B - S \ln \frac{s + \alpha b}{S}
+          - B \ln \frac{b}{B} \right]$$
+
+    Biased where most bins have no background counts (it explains faint sources as background).
+
+    **Reference:** Wachter, Leach & Kellogg 1979, ApJ 230, 274; XSPEC manual, appendix "Statistics in XSPEC".
+    """
+    s, S, B, alpha = _arrays(expected, counts, background, ratio)
+    return _wstat(_not_negative(s), S, B, alpha) + _cost(s)
+
+
+def pgstat(
+    expected: ArrayLike,
+    counts: ArrayLike,
+    background: ArrayLike,
+    background_error: ArrayLike,
+    ratio: ArrayLike,
+) -> jax.Array:
+    r"""PG statistic, Poisson counts over a background with a Gaussian error, profiled out bin by bin.
+
+    $$PG = 2 \min_{b \ge 0} \left[ s + \alpha b - S - S \ln \frac{s + \alpha b}{S}
+          + \frac{(B - b)^2}{2 \sigma^2} \right]$$
+
+    `background` and its standard deviation `background_error` are counts in the background region; an error of 0 gives
+    the P statistic with background $\alpha B$. The background is not allowed below zero: XSPEC lets it, which makes
+    its statistic smaller, even negative, in bins where $B < \alpha \sigma^2$.
+
+    **Reference:** XSPEC manual, appendix "Statistics in XSPEC", pgstat.
+    """
+    s, S, B, sigma, alpha = _arrays(expected, counts, background, background_error, ratio)
+    return _pgstat(_not_negative(s), S, B, sigma, alpha) + _cost(s)
+
+
+def cstat_saturated(counts: ArrayLike) -> jax.Array:
+    r"""Poisson log-likelihood of a model that predicts exactly the counts: $S \ln S - S - \ln S!$ per bin."""
+    (S,) = _arrays(counts)
+    # S ln S - S - ln S! cancels to -ln(2 pi S) / 2 at large S, where only Stirling's series keeps the digits.
+    large = S > 15
+    x = jnp.where(large, S, 16.0)
+    stirling = -0.5 * jnp.log(2 * math.pi * x) - _stirling_remainder(x)
+    y = jnp.where(large, 1.0, S)
+    return jnp.where(large, stirling, jax.scipy.special.xlogy(y, y) - y - jax.scipy.special.gammaln(y + 1))
+
+
+def pstat_saturated(counts: ArrayLike) -> jax.Array:
+    """Log-likelihood of the saturated model for `pstat`, the same as for `cstat`."""
+    return cstat_saturated(counts)
+
+
+def wstat_saturated(counts: ArrayLike, background: ArrayLike) -> jax.Array:
+    """Log-likelihood of the saturated model for `wstat`: both regions predicted exactly."""
+    return cstat_saturated(counts) + cstat_saturated(background)
+
+
+def pgstat_saturated(counts: ArrayLike, background_error: ArrayLike) -> jax.Array:
+    r"""Log-likelihood of the saturated model for `pgstat`: that of `cstat` minus $\ln (\sigma \sqrt{2 \pi})$.
+
+    A background without error is known, not measured: it adds nothing.
+    """
+    S, sigma = _arrays(counts, background_error)
+    measured = sigma > 0
+    normalisation = jnp.log(jnp.where(measured, sigma, 1.0) * math.sqrt(2 * math.pi))
+    return cstat_saturated(S) - jnp.where(measured, normalisation, 0.0)
+
+
+def profiled_background(
+    expected: ArrayLike, counts: ArrayLike, background: ArrayLike, ratio: ArrayLike
+) -> jax.Array:
+    """Background expectation in the background region that maximises the likelihood behind `wstat`.
+
+    Times `ratio` it is the background in the source region.
+    """
+    s, S, B, alpha = _arrays(expected, counts, background, ratio)
+    return _poisson_profile(_not_negative(s), S, B, alpha)[0]
+
+
+def profiled_gaussian_background(
+    expected: ArrayLike,
+    counts: ArrayLike,
+    background: ArrayLike,
+    background_error: ArrayLike,
+    ratio: ArrayLike,
+) -> jax.Array:
+    """Background expectation in the background region that maximises the likelihood behind `pgstat`."""
+    s, S, B, sigma, alpha = _arrays(expected, counts, background, background_error, ratio)
+    return _gaussian_profile(_not_negative(s), S, B, sigma, alpha)[0]
+
+
+def _arrays(*values):
+    """The arguments as floating-point arrays of one shape and one type."""
+    dtype = jnp.result_type(float, *values)
+    return jnp.broadcast_arrays(*(jnp.asarray(value, dtype) for value in values))
+
+
+def _floor(x):
+    """Expected counts below which the logarithm is continued by its tangent."""
+    # In float32 the second derivative S / floor^2 must stay below 3e38 for S = 1e12.
+    return 1e-25 if x.dtype == jnp.float64 else 1e-12
+
+
+def _floored(x):
+    return jnp.where(x < _floor(x), _floor(x), x)  # jnp.maximum halves the derivative at equality
+
+
+def _not_negative(s):
+    return jnp.where(s < 0, 0.0, s)  # derivative 1 at 0, where jnp.maximum has 1/2
+
+
+def _cost(s):
+    return NEGATIVE_COST * jnp.where(s < 0, -s, 0.0)
+
+
+def _stirling_remainder(x):
+    """ln x! - (x ln x - x + ln(2 pi x) / 2), to 1e-16 for x > 15."""
+    y = 1 / (x * x)
+    return (1 / 12 - y * (1 / 360 - y * (1 / 1260 - y * (1 / 1680 - y / 1188)))) / x
+
+
+def _log_ratio(excess, M, S):
+    """ln(M / S), given M - S to full relative accuracy; finite at zero."""
+    M_floored, S_floored = _floored(M), _floored(S)
+    excess = jnp.where((M < _floor(M)) | (S < _floor(S)), M_floored - S_floored, excess)
+    # ln(M / S) directly loses the digits of a good fit at many counts, which S times it then needs.
+    log = jnp.log1p(jnp.abs(excess) / jnp.minimum(M_floored, S_floored))
+    return jnp.where(excess < 0, -log, log) + (M - M_floored) / _floor(M)
+
+
+def _deviance(excess, M, S):
+    """M - S - S ln(M / S), given excess = M - S."""
+    return excess - S * _log_ratio(excess, M, S)
+
+
+def _divide(numerator, denominator):
+    """Quotient of non-negative numbers, 0 where the denominator is 0."""
+    positive = denominator > 0
+    return jnp.where(positive, numerator / jnp.where(positive, denominator, 1.0), 0.0)
+
+
+def _directional(partials, tangents):
+    """Sum of partial derivatives times tangents, leaving out arguments that do not vary."""
+    varying = [p * t for p, t in zip(partials, tangents, strict=True) if not isinstance(t, SymbolicZero)]
+    return functools.reduce(jnp.add, varying)
+
+
+@jax.custom_jvp
+def _cstat(M, S):
+    return 2 * _deviance(M - S, M, S)
+
+
+@functools.partial(_cstat.defjvp, symbolic_zeros=True)
+def _(primals, tangents):
+    M, S = primals
+    partials = 2 * (1 - S / _floored(M)), -2 * _log(M, S)
+    return _cstat(M, S), _directional(partials, tangents)
+
+
+def _log(M, S):
+    """ln(M / S) to be differentiated further: only derivatives with respect to counts need it."""
+    return jnp.log(_floored(M)) - jnp.log(_floored(S))
+
+
+@jax.custom_jvp
+def _wstat(s, S, B, alpha):
+    b, q = _poisson_profile(s, S, B, alpha)
+    M = s + alpha * b
+    return 2 * (_deviance(q * M, M, S) + _deviance(-alpha * q * b, b, B))
+
+
+@functools.partial(_wstat.defjvp, symbolic_zeros=True)
+def _(primals, tangents):
+    s, S, B, alpha = primals
+    b, q = _poisson_profile(*primals)
+    partials = 2 * q, -2 * _log(s + alpha * b, S), -2 * _log(b, B), 2 * q * b
+    return _wstat(*primals), _directional(partials, tangents)
+
+
+@jax.custom_jvp
+def _poisson_profile(s, S, B, alpha):
+    """Best background b of the W statistic, and q = 1 - S / M, half the gradient.
+
+    With M = s + alpha b the best background has B / b = 1 + alpha q: both regions disagree with the data by q.
+    """
+    C = alpha * (S + B) - (1 + alpha) * s
+    D = jnp.hypot(C, 2 * jnp.sqrt(alpha * (1 + alpha)) * jnp.sqrt(B) * jnp.sqrt(s))
+    # C + D loses all digits where C < 0 and few background counts meet a bright source; the other root does not.
+    b = jnp.where(C < 0, _divide(2 * B * s, D - C), (C + D) / (2 * alpha * (1 + alpha)))
+    G = alpha * (S + B) + (1 - alpha) * s
+    q = jnp.where(
+        G < 0, (D - G) / (2 * alpha * jnp.where(G < 0, s, 1.0)), 2 * (s + alpha * B - S) / _positive(G + D)
+    )
+    return b, jnp.where(S > 0, q, 1.0)
+
+
+def _positive(x):
+    return jnp.where(x > 0, x, 1.0)
+
+
+@functools.partial(_poisson_profile.defjvp, symbolic_zeros=True)
+def _(primals, tangents):
+    s, S, B, alpha = primals
+    b, q = _poisson_profile(*primals)
+    M = s + alpha * b
+    w = _divide(S, M)
+    u = jnp.where(b > 0, B / _positive(b), 1 + alpha * q)
+    # From s = S / (1 - q) - alpha B / (1 + alpha q), multiplied out so that nothing divides by S or B.
+    norm = _positive(M * u + alpha**2 * b * w)
+    b_partials = -alpha * b * w / norm, alpha * b / norm, M / norm, -b * (q * M + alpha * b * w) / norm
+    q_partials = u * w / norm, -u / norm, alpha * w / norm, b * w / norm
+    return (b, q), (_directional(b_partials, tangents), _directional(q_partials, tangents))
+
+
+@jax.custom_jvp
+def _pgstat(s, S, B, sigma, alpha):
+    b, q = _gaussian_profile(s, S, B, sigma, alpha)
+    M = s + alpha * b
+    return 2 * _deviance(q * M, M, S) + _pull(b, q, B, sigma, alpha) ** 2
+
+
+def _pull(b, q, B, sigma, alpha):
+    """(B - b) / sigma; the best background has alpha sigma q, without cancellation, unless it is held at 0."""
+    return jnp.where(b > 0, alpha * sigma * q, _divide(B, sigma))
+
+
+@functools.partial(_pgstat.defjvp, symbolic_zeros=True)
+def _(primals, tangents):
+    s, S, B, sigma, alpha = primals
+    b, q = _gaussian_profile(*primals)
+    pull = _pull(b, q, B, sigma, alpha)
+    slope = jnp.where(b > 0, alpha * q, _divide(pull, sigma))
+    partials = 2 * q, -2 * _log(s + alpha * b, S), 2 * slope, -2 * pull * slope, 2 * q * b
+    return _pgstat(*primals), _directional(partials, tangents)
+
+
+@jax.custom_jvp
+def _gaussian_profile(s, S, B, sigma, alpha):
+    """Best background b >= 0 of the PG statistic, and q = 1 - S / M, half the gradient."""
+    width = alpha * sigma
+    c = s + alpha * B - width**2
+    H = jnp.hypot(c, 2 * width * jnp.sqrt(S))
+    M = jnp.where(c < 0, 2 * width**2 * _divide(S, H - c), (c + H) / 2)
+    # q = 1 - S / M would lose the digits of a good fit at many counts.
+    g = 2 * S - c
+    excess = jnp.where(g > 0, 2 * S * (s + alpha * B - S) / _positive(g + H), (H - g) / 2)
+    q = excess / _floored(M)
+    b = B - alpha * sigma**2 * q
+    at_zero = (1 - S / _floored(s)) * jnp.ones_like(q)
+    q = jnp.where(b > 0, q, at_zero)
+    return jnp.where(b > 0, b, 0.0), jnp.where(S > 0, q, 1.0)
+
+
+@functools.partial(_gaussian_profile.defjvp, symbolic_zeros=True)
+def _(primals, tangents):
+    s, S, B, sigma, alpha = primals
+    b, q = _gaussian_profile(*primals)
+    M = _floored(s + alpha * b)
+    w = S / M
+    free = b > 0
+    # From s = S / (1 - q) + alpha^2 sigma^2 q - alpha B, multiplied out so that nothing divides by S.
+    norm = M + jnp.where(free, (alpha * sigma) ** 2, 0.0) * w
+    q_partials = (
+        w / norm,
+        -1 / norm,
+        jnp.where(free, alpha * w / norm, 0.0),
+        jnp.where(free, -2 * alpha**2 * sigma * q * w / norm, 0.0),
+        jnp.where(free, (B - 2 * alpha * sigma**2 * q) * w / norm, 0.0),
+    )
+    dq = _directional(q_partials, tangents)
+    direct = jnp.zeros_like(b), jnp.zeros_like(b), jnp.ones_like(b), -2 * alpha * sigma * q, -(sigma**2) * q
+    db = jnp.where(free, _directional(direct, tangents) - alpha * sigma**2 * dq, 0.0)
+    return (b, q), (db, dq)
