@@ -193,15 +193,23 @@ def _stirling_remainder(x):
 def _log_ratio(excess, M, S):
     """ln(M / S), given M - S to full relative accuracy; finite at zero."""
     M_floored, S_floored = _floored(M), _floored(S)
-    excess = jnp.where((M < _floor(M)) | (S < _floor(S)), M_floored - S_floored, excess)
-    # ln(M / S) directly loses the digits of a good fit at many counts, which S times it then needs.
-    log = jnp.log1p(jnp.abs(excess) / jnp.minimum(M_floored, S_floored))
-    return jnp.where(excess < 0, -log, log) + (M - M_floored) / _floor(M)
+    is_floored = (M_floored > M) | (S_floored > S)
+    excess = jnp.where(is_floored, M_floored - S_floored, excess)
+    # ln(M / S) itself loses the digits of a good fit at many counts, which S times it then needs. A factor -1 or 1:
+    # XLA compiles where(excess < 0, -log, log) into branches that take three times as long.
+    sign = jnp.where(excess < 0, -1.0, 1.0)
+    log = sign * jnp.log1p(jnp.abs(excess) / jnp.minimum(M_floored, S_floored))
+    return log + (M - M_floored) * (1 / _floor(M))
 
 
 def _deviance(excess, M, S):
     """M - S - S ln(M / S), given excess = M - S."""
     return excess - S * _log_ratio(excess, M, S)
+
+
+def _bounded_deviance(excess, S):
+    """The same where M / S cannot be small: a profiled background keeps it above ratio / (1 + ratio)."""
+    return excess - S * jnp.log1p(excess / _floored(S))
 
 
 def _divide(numerator, denominator):
@@ -237,7 +245,7 @@ def _log(M, S):
 def _wstat(s, S, B, alpha):
     b, q = _poisson_profile(s, S, B, alpha)
     M = s + alpha * b
-    return 2 * (_deviance(q * M, M, S) + _deviance(-alpha * q * b, b, B))
+    return 2 * (_bounded_deviance(q * M, S) + _bounded_deviance(-alpha * q * b, B))
 
 
 @functools.partial(_wstat.defjvp, symbolic_zeros=True)
@@ -255,13 +263,13 @@ def _poisson_profile(s, S, B, alpha):
     With M = s + alpha b the best background has B / b = 1 + alpha q: both regions disagree with the data by q.
     """
     C = alpha * (S + B) - (1 + alpha) * s
-    D = jnp.hypot(C, 2 * jnp.sqrt(alpha * (1 + alpha)) * jnp.sqrt(B) * jnp.sqrt(s))
+    D = jnp.sqrt(C**2 + 4 * alpha * (1 + alpha) * B * s)
     # C + D loses all digits where C < 0 and few background counts meet a bright source; the other root does not.
-    b = jnp.where(C < 0, _divide(2 * B * s, D - C), (C + D) / (2 * alpha * (1 + alpha)))
+    bright = C < 0
+    b = jnp.where(bright, 2 * B * s, C + D) / jnp.where(bright, D - C, 2 * alpha * (1 + alpha))
     G = alpha * (S + B) + (1 - alpha) * s
-    q = jnp.where(
-        G < 0, (D - G) / (2 * alpha * jnp.where(G < 0, s, 1.0)), 2 * (s + alpha * B - S) / _positive(G + D)
-    )
+    other = G < 0
+    q = jnp.where(other, D - G, 2 * (s + alpha * B - S)) / _positive(jnp.where(other, 2 * alpha * s, G + D))
     return b, jnp.where(S > 0, q, 1.0)
 
 
@@ -311,10 +319,12 @@ def _gaussian_profile(s, S, B, sigma, alpha):
     width = alpha * sigma
     c = s + alpha * B - width**2
     H = jnp.hypot(c, 2 * width * jnp.sqrt(S))
-    M = jnp.where(c < 0, 2 * width**2 * _divide(S, H - c), (c + H) / 2)
+    other = c < 0
+    M = jnp.where(other, 2 * width**2 * S, c + H) / jnp.where(other, H - c, 2.0)
     # q = 1 - S / M would lose the digits of a good fit at many counts.
     g = 2 * S - c
-    excess = jnp.where(g > 0, 2 * S * (s + alpha * B - S) / _positive(g + H), (H - g) / 2)
+    close = g > 0
+    excess = jnp.where(close, 2 * S * (s + alpha * B - S), H - g) / jnp.where(close, g + H, 2.0)
     q = excess / _floored(M)
     b = B - alpha * sigma**2 * q
     at_zero = (1 - S / _floored(s)) * jnp.ones_like(q)
