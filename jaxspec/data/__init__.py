@@ -1,0 +1,8 @@
+"""Observations, backgrounds and responses: from OGIP files or arrays to what the likelihood sees."""
+
+from ._fits import RepairWarning
+from ._observation import Background, Observation
+from ._response import Response
+from ._selection import Selection
+
+__all__ = ["Background", "Observation", "RepairWarning", "Response", "Selection"]

@@ -1,0 +1,323 @@
+"""PHA files, types I and II, as plain arrays (OGIP memos 92-007 and 92-007a)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._fits import (
+    Address,
+    OgipError,
+    Repair,
+    address,
+    column,
+    column_index,
+    header_number,
+    is_table,
+    keyword,
+    label,
+    names_no_file,
+    numbers,
+    opened,
+    whole_numbers,
+)
+from ._rmf import is_bounds, is_matrix, read_bounds
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """One spectrum of a PHA file: `errors` is None where the counts are Poisson; rates are made counts."""
+
+    where: str
+    path: Path
+    row: int | None
+    channels: np.ndarray
+    counts: np.ndarray
+    errors: np.ndarray | None
+    systematic: np.ndarray | None
+    exposure: float
+    area_scale: float | np.ndarray
+    back_scale: float | np.ndarray
+    quality: np.ndarray | None
+    grouping: np.ndarray | None
+    files: dict[str, str]
+    bounds: tuple[np.ndarray, np.ndarray, np.ndarray] | None
+    mission: str
+    instrument: str
+    start: float | None
+    stop: float | None
+    sides: tuple[np.ndarray, float] | None = None
+
+
+def is_spectrum(hdu: Any) -> bool:
+    """Whether an HDU is a spectrum: by its columns, and by name or class where a table could be something else."""
+    if not is_table(hdu) or is_matrix(hdu):
+        return False
+    if column_index(hdu, "COUNTS") is None and column_index(hdu, "RATE") is None:
+        return False
+    named = "SPECTRUM" in keyword(hdu, "EXTNAME") or keyword(hdu, "HDUCLAS1") == "SPECTRUM"
+    return named or column_index(hdu, "CHANNEL") is not None
+
+
+def spectrum_hdu(hdus: Any, file: Address, background: bool) -> Any:
+    """The spectrum extension of a file; the background's where source and background share the file."""
+    found = [hdu for hdu in hdus if is_spectrum(hdu)]
+    if isinstance(file.extension, int):
+        found = [hdu for hdu in hdus[file.extension : file.extension + 1] if is_spectrum(hdu)]
+    elif file.extension is not None:
+        found = [hdu for hdu in found if hdu.name == file.extension.upper()]
+    if not found:
+        raise OgipError(
+            f"{file.path}: no spectrum: no extension is called SPECTRUM and has a column COUNTS or RATE; "
+            f"extensions are {', '.join(hdu.name or '(unnamed)' for hdu in hdus)}"
+        )
+    wanted = [hdu for hdu in found if (keyword(hdu, "HDUCLAS2") == "BKG") == background]
+    return (wanted or found)[0]
+
+
+def is_type_two(hdu: Any) -> bool:
+    """Whether each row is a spectrum: the data column holds vectors (HDUCLAS4 is often wrong)."""
+    values = hdu.data.field(_data_column(hdu))
+    return values.ndim > 1 or values.dtype == object
+
+
+def _data_column(hdu: Any) -> int:
+    counts = column_index(hdu, "COUNTS")
+    index = column_index(hdu, "RATE") if counts is None else counts
+    assert index is not None  # is_spectrum saw one of them
+    return index
+
+
+def read_spectra(file: Any, rows: Any, repairs: list[Repair], background: bool = False) -> list[Spectrum]:
+    """The spectra of a PHA file: `rows` is a number from 1, None for the only one, or 'all'."""
+    file = address(file)
+    with opened(file.path) as hdus:
+        hdu = spectrum_hdu(hdus, file, background)
+        where = label(file.path, hdu)
+        bounds = next((read_bounds(h, file.path, []) for h in hdus if is_bounds(h)), None)
+        if not is_type_two(hdu):
+            if rows not in (None, "all", 1):
+                raise OgipError(
+                    f"{where}: row {rows} was asked for, but the file holds one spectrum (type I)"
+                )
+            return [_Reader(hdu, file.path, None, bounds, repairs).spectrum()]
+        count = len(hdu.data)
+        rows = file.number if rows is None else rows
+        if rows is None and count > 1:
+            raise OgipError(
+                f"{where}: the file holds {count} spectra: choose one by row=1 to {count}, or read all"
+            )
+        chosen = range(1, count + 1) if rows == "all" else [1 if rows is None else rows]
+        if not 1 <= chosen[0] <= count:
+            raise OgipError(f"{where}: no row {rows}; the file holds {count} spectra")
+        return [_Reader(hdu, file.path, row, bounds, repairs).spectrum() for row in chosen]
+
+
+class _Reader:
+    """Takes the fields of one spectrum from columns or, where there is no such column, from keywords."""
+
+    def __init__(self, hdu: Any, path: Path, row: int | None, bounds: Any, repairs: list[Repair]) -> None:
+        self.hdu, self.path, self.row, self.bounds, self.repairs = hdu, path, row, bounds, repairs
+        self.where = label(path, hdu) + ("" if row is None else f" row {row}")
+
+    def values(self, name: str) -> Any:
+        """The column's values for this spectrum, or None."""
+        if column_index(self.hdu, name) is None:
+            return None
+        values = column(self.hdu, name, self.path)
+        return values if self.row is None else values[self.row - 1]
+
+    def spectrum(self) -> Spectrum:
+        counts, errors, exposure = self.counts()
+        size = counts.size
+        return Spectrum(
+            where=self.where,
+            path=self.path,
+            row=self.row,
+            channels=self.channels(size),
+            counts=counts,
+            errors=errors,
+            systematic=self.systematic(size),
+            exposure=exposure,
+            area_scale=self.scaling("AREASCAL", size),
+            back_scale=self.scaling("BACKSCAL", size),
+            quality=self.flags("QUALITY", size),
+            grouping=self.flags("GROUPING", size),
+            files={name: self.file(name) for name in ("BACKFILE", "RESPFILE", "ANCRFILE")},
+            bounds=self.bounds,
+            mission=str(self.hdu.header.get("TELESCOP", "")).strip(),
+            instrument=" ".join(
+                str(self.hdu.header.get(k, "")).strip() for k in ("INSTRUME", "DETNAM")
+            ).strip(),
+            start=self.time("TIME", "TSTART"),
+            stop=self.time("ENDTIME", "TSTOP"),
+            sides=self.sides(size),
+        )
+
+    def vector(self, name: str, size: int | None = None) -> np.ndarray | None:
+        """A column as one number for each channel, or one for all."""
+        values = self.values(name)
+        if values is None:
+            return None
+        result = numbers(values, name, self.where)
+        if result.ndim > 1 or (size is not None and result.size not in (1, size)):
+            raise OgipError(f"{self.where}: column {name} has {result.size} elements, expected {size}")
+        return result
+
+    def number(self, name: str) -> float | None:
+        """A column or keyword that is one number for the whole spectrum."""
+        values = self.vector(name)
+        return (
+            header_number(self.hdu, name)
+            if values is None
+            else float(values.flat[0])
+            if values.size
+            else None
+        )
+
+    def time(self, *names: str) -> float | None:
+        return next((value for value in map(self.number, names) if value is not None), None)
+
+    def file(self, name: str) -> str:
+        values = self.values(name)
+        if values is None or self.row is None:
+            values = self.hdu.header.get(name, "")
+        return "" if names_no_file(values) else str(values).strip()
+
+    def counts(self) -> tuple[np.ndarray, np.ndarray | None, float]:
+        exposure = self.number("EXPOSURE")
+        if exposure is None:
+            raise OgipError(f"{self.where}: no EXPOSURE, neither as keyword nor as column")
+        if exposure <= 0:
+            raise OgipError(f"{self.where}: EXPOSURE is {exposure:g} s, must be positive")
+        name = "RATE" if column_index(self.hdu, "COUNTS") is None else "COUNTS"
+        factor = exposure if name == "RATE" else 1.0
+        values = self.vector(name)
+        assert values is not None  # is_spectrum saw one of them
+        if values.ndim != 1 or values.size == 0:
+            raise OgipError(f"{self.where}: column {name} holds no channels")
+        counts = values * factor
+        errors = self.vector("STAT_ERR", counts.size)
+        if errors is not None:
+            errors = np.broadcast_to(errors * factor, counts.shape)
+            if (errors < 0).any():
+                raise OgipError(
+                    f"{self.where}: column STAT_ERR, row {np.argmax(errors < 0) + 1}: negative error"
+                )
+        counts, errors = self.nature(counts, errors, name)
+        if errors is None and (counts < 0).any():
+            raise OgipError(
+                f"{self.where}: column {name}, row {np.argmax(counts < 0) + 1}: negative counts without errors"
+            )
+        return counts, errors, exposure
+
+    def nature(
+        self, counts: np.ndarray, errors: np.ndarray | None, name: str
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Whether the counts are Poisson (then without errors): the numbers decide, POISSERR only in doubt."""
+        stated = str(self.hdu.header.get("POISSERR", "")).strip().upper() in {"TRUE", "T", "1"}
+        whole = np.round(counts)
+        # A rate in single precision times the exposure is whole to about 1e-7 of its value.
+        is_whole = bool(np.all(np.abs(counts - whole) <= 1e-3 + 1e-6 * np.abs(counts)) and np.all(whole >= 0))
+        if name == "COUNTS" and is_whole:
+            if stated or errors is None or _follows_counts(errors, whole):
+                if not stated and "POISSERR" in self.hdu.header:
+                    self.repairs.append(
+                        Repair(f"{self.where}: POISSERR = F, but the counts are whole: read as Poisson")
+                    )
+                return whole, None
+            return counts, errors
+        if name == "RATE" and is_whole and stated and whole.any():
+            text = f"{self.where}: RATE with POISSERR = T is whole counts over the exposure: read as Poisson counts"
+            self.repairs.append(Repair(text, loud=True))
+            return whole, None
+        if errors is not None:
+            if stated:
+                self.repairs.append(
+                    Repair(f"{self.where}: POISSERR = T, but the counts are not whole: Gaussian errors")
+                )
+            return counts, errors
+        if stated and np.all(counts >= 0):
+            self.repairs.append(
+                Repair(f"{self.where}: the counts are not whole, taken as Poisson all the same", loud=True)
+            )
+            return counts, None
+        raise OgipError(
+            f"{self.where}: column {name} does not hold whole counts, and there is no column STAT_ERR"
+        )
+
+    def channels(self, size: int) -> np.ndarray:
+        """Channel numbers; where the column is missing they count from TLMIN, or as EBOUNDS does."""
+        values = self.values("CHANNEL")
+        if values is not None:
+            result = np.atleast_1d(whole_numbers(values, "CHANNEL", self.where))
+            if result.shape != (size,):
+                raise OgipError(f"{self.where}: column CHANNEL has {result.size} elements, expected {size}")
+        elif self.bounds is not None and self.bounds[0].size == size:
+            result = self.bounds[0]
+            self.repairs.append(Repair(f"{self.where}: no column CHANNEL, numbered as in EBOUNDS"))
+        else:
+            first = header_number(self.hdu, f"TLMIN{_data_column(self.hdu) + 1}") or 1.0
+            result = np.arange(size) + int(first)
+            self.repairs.append(
+                Repair(f"{self.where}: no column CHANNEL, numbered from {int(first)}", loud=True)
+            )
+        wrong = np.flatnonzero(np.diff(result) <= 0)
+        if wrong.size:
+            raise OgipError(
+                f"{self.where}: column CHANNEL, row {wrong[0] + 2}: channel numbers must increase"
+            )
+        return result
+
+    def scaling(self, name: str, size: int) -> float | np.ndarray:
+        values = self.vector(name, size)
+        if values is None:
+            stated = header_number(self.hdu, name)
+            values = np.array(1.0 if stated is None else stated)
+        if (values < 0).any():
+            raise OgipError(f"{self.where}: {name} is negative in row {np.argmax(values < 0) + 1}")
+        if not values.any():
+            self.repairs.append(Repair(f"{self.where}: {name} is 0, taken as 1", loud=True))
+            return 1.0
+        return float(values.flat[0]) if values.size == 1 else values
+
+    def flags(self, name: str, size: int) -> np.ndarray | None:
+        """QUALITY or GROUPING, None where all channels are alike."""
+        values = self.vector(name, size)
+        if values is None:
+            values = np.array(header_number(self.hdu, name) or 0.0)
+        flags = np.broadcast_to(whole_numbers(values, name, self.where), (size,))
+        if name == "GROUPING" and not np.isin(flags, (-1, 0, 1)).all():
+            bad = int(np.argmin(np.isin(flags, (-1, 0, 1))))
+            raise OgipError(
+                f"{self.where}: column GROUPING, row {bad + 1}: {flags[bad]}, expected 1, 0 or -1"
+            )
+        ungrouped = flags >= 0 if name == "GROUPING" else flags == 0
+        return None if ungrouped.all() else flags
+
+    def systematic(self, size: int) -> np.ndarray | None:
+        """Fractional systematic errors, None where all are 0."""
+        values = self.vector("SYS_ERR", size)
+        if values is None:
+            values = np.array(header_number(self.hdu, "SYS_ERR") or 0.0)
+        if (values < 0).any():
+            raise OgipError(f"{self.where}: SYS_ERR is negative in row {np.argmax(values < 0) + 1}")
+        return np.broadcast_to(values, (size,)) if values.any() else None
+
+    def sides(self, size: int) -> tuple[np.ndarray, float] | None:
+        """Chandra's two background strips beside a grating spectrum: summed counts and BACKSCAL."""
+        up, down = self.vector("BACKGROUND_UP", size), self.vector("BACKGROUND_DOWN", size)
+        if up is None or down is None:
+            return None
+        scales = [header_number(self.hdu, name) or 1.0 for name in ("BACKSCUP", "BACKSCDN")]
+        return up + down, sum(scales)
+
+
+def _follows_counts(errors: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether errors are a formula of Poisson counts: sqrt(N), with any value at 0, or Gehrels' 1 + sqrt(N + 3/4)."""
+    filled = counts > 0
+    root = np.allclose(errors[filled], np.sqrt(counts[filled]), rtol=1e-4)
+    return root or bool(np.allclose(errors, 1 + np.sqrt(counts + 0.75), rtol=1e-4))

@@ -1,0 +1,326 @@
+"""The instrument's response: how many cm2 turn photons of each energy into counts of each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._fits import OgipError, Repair, address, say
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from ._rmf import Matrix, ResponseFile
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Response:
+    """Redistribution times effective area, from photon bins to channels.
+
+    - `energy_low`, `energy_high`: (n_energies,) photon bins in keV, increasing, without overlap.
+    - `channels`: (n_channels,) channel numbers, increasing.
+    - `channel_low`, `channel_high`: (n_channels,) nominal energies of the channels in keV.
+    - `matrix`: (n_channels, n_energies) in cm2, dense or sparse; kept sparse.
+    - `name`: where it came from; `repairs`: what was put right in the files.
+
+    Raises `ValueError` where sizes disagree, energies are out of order, or anything is negative or not finite.
+    """
+
+    energy_low: np.ndarray
+    energy_high: np.ndarray
+    channels: np.ndarray
+    channel_low: np.ndarray
+    channel_high: np.ndarray
+    matrix: csr_array
+    name: str = "response"
+    repairs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        from scipy import sparse
+
+        for field in ("energy_low", "energy_high", "channels", "channel_low", "channel_high"):
+            object.__setattr__(self, field, _vector(getattr(self, field), f"{self.name}: {field}"))
+        object.__setattr__(self, "channels", frozen(self.channels.astype(np.int64)))
+        matrix = sparse.csr_array(self.matrix, dtype=np.float64, copy=True)
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+        for array in (matrix.data, matrix.indices, matrix.indptr):
+            array.flags.writeable = False
+        object.__setattr__(self, "matrix", matrix)
+        _check(self)
+
+    @classmethod
+    def from_ogip(
+        cls,
+        path: Any,
+        arf: Any = None,
+        *,
+        number: int | None = None,
+        time: float | tuple[float, float] | None = None,
+        weights: Sequence[float] | None = None,
+    ) -> Response:
+        """Read an RSP file, or an RMF file and its ARF file; gzip too.
+
+        A file with several matrices (RSP2) needs one of: `number`, counted from 1; `time` in seconds of the
+        mission's clock, which picks the matrix valid then; `time=(start, stop)`, which weights every matrix by its
+        share of that exposure; `weights`, one for each matrix (counts or exposures), scaled to the sum 1.
+
+        Raises `FileNotFoundError` for a missing file and `ValueError` for one that is no response, is damaged, or
+        has another energy grid than the ARF.
+
+        **Reference:** OGIP memos CAL/GEN/92-002 and 92-002a.
+        """
+        repairs: list[Repair] = []
+        response = load_response(path, arf, repairs, number=number, time=time, weights=weights)
+        say(path, repairs)
+        return response
+
+    @classmethod
+    def diagonal(cls, edges: Any, area: float = 1.0, name: str = "diagonal response") -> Response:
+        """A response that maps each photon bin onto one channel: `edges` (n + 1,) in keV, `area` in cm2."""
+        from scipy import sparse
+
+        edges = _vector(edges, f"{name}: edges")
+        if edges.size < 2:
+            raise ValueError(f"{name}: edges must hold at least two energies, got {edges.size}")
+        low, high = edges[:-1], edges[1:]
+        matrix = sparse.csr_array(sparse.diags_array(np.full(low.size, float(area))))
+        return cls(low, high, np.arange(1, low.size + 1), low, high, matrix, name=name)
+
+    @property
+    def area(self) -> np.ndarray:
+        """(n_energies,) effective area in cm2: the sum over the channels."""
+        return np.asarray(self.matrix.sum(axis=0)).ravel()
+
+    def restricted(self, keep: np.ndarray) -> Response:
+        """The response of some of the channels: `keep` is a mask or indices."""
+        return Response(
+            self.energy_low,
+            self.energy_high,
+            self.channels[keep],
+            self.channel_low[keep],
+            self.channel_high[keep],
+            self.matrix[keep],
+            self.name,
+            self.repairs,
+        )
+
+    def to_ogip(self, path: Any, arf: Any = None) -> None:
+        """Write an RSP file, or an RMF file and, to the path `arf`, the effective area split off."""
+        from ._write import write_response
+
+        write_response(self, path, arf)
+
+    def __repr__(self) -> str:
+        return (
+            f"Response({self.name!r}: {self.channels.size} channels {self.channel_low.min():.4g}-"
+            f"{self.channel_high.max():.4g} keV, {self.energy_low.size} photon bins {self.energy_low[0]:.4g}-"
+            f"{self.energy_high[-1]:.4g} keV, peak area {self.area.max():.4g} cm2)"
+        )
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    """`array`, from now on read-only."""
+    array.flags.writeable = False
+    return array
+
+
+def _vector(values: Any, what: str) -> np.ndarray:
+    try:
+        result = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{what} must be an array of numbers, got {type(values).__name__}") from error
+    if result.ndim != 1 or result.size == 0:
+        raise ValueError(f"{what} must have one dimension and not be empty, got shape {result.shape}")
+    if not np.isfinite(result).all():
+        raise ValueError(f"{what}[{np.argmin(np.isfinite(result))}] is not a finite number")
+    return frozen(result)
+
+
+def _check(response: Response) -> None:
+    name, n_channels, n_energies = response.name, response.channels.size, response.energy_low.size
+    sizes = {"channel_low": n_channels, "channel_high": n_channels, "energy_high": n_energies}
+    for field, size in sizes.items():
+        if getattr(response, field).size != size:
+            raise ValueError(f"{name}: {field} has {getattr(response, field).size} elements, expected {size}")
+    if response.matrix.shape != (n_channels, n_energies):
+        raise ValueError(
+            f"{name}: the matrix has shape {response.matrix.shape}, expected (channels, photon bins) = "
+            f"({n_channels}, {n_energies}); transpose it if it is the other way round"
+        )
+    low, high = response.energy_low, response.energy_high
+    _refuse(low <= 0, f"{name}: energy_low must be positive", low)
+    _refuse(high <= low, f"{name}: energy_high must be above energy_low", high)
+    _refuse(np.diff(low) <= 0, f"{name}: energy_low must increase from bin to bin", low[1:])
+    # Single-precision files round the two edges of a boundary differently.
+    overlap = low[1:] < high[:-1] - 1e-3 * (high - low)[:-1] - 1e-6 * high[:-1]
+    _refuse(overlap, f"{name}: photon bins overlap", low[1:])
+    _refuse(np.diff(response.channels) <= 0, f"{name}: channel numbers must increase", response.channels[1:])
+    _refuse(
+        response.channel_high < response.channel_low,
+        f"{name}: channel_high must not be below channel_low",
+        response.channel_high,
+    )
+    if not np.isfinite(response.matrix.data).all() or (response.matrix.data < 0).any():
+        wrong = response.matrix.tocoo()
+        at = np.argmax(~np.isfinite(wrong.data) | (wrong.data < 0))
+        raise ValueError(
+            f"{name}: the matrix must be finite and not negative, got {wrong.data[at]} "
+            f"at channel {response.channels[wrong.row[at]]}, photon bin {wrong.col[at]}"
+        )
+
+
+def _refuse(wrong: np.ndarray, text: str, values: np.ndarray) -> None:
+    if wrong.any():
+        index = int(np.argmax(wrong))
+        raise ValueError(f"{text}; bin {index} has {values[index]:.6g}")
+
+
+def load_response(
+    path: Any,
+    arf: Any,
+    repairs: list[Repair],
+    *,
+    number: int | None = None,
+    time: float | tuple[float, float] | None = None,
+    weights: Sequence[float] | None = None,
+) -> Response:
+    """`Response.from_ogip` without the warning; what was repaired is added to `repairs`."""
+    from ._rmf import read_response_file
+
+    file = address(path)
+    number = file.number if number is None else number
+    if sum(choice is not None for choice in (number, time, weights)) > 1:
+        raise ValueError(f"{path}: give only one of number, time and weights")
+    before = len(repairs)
+    content = read_response_file(file, repairs, number)
+    name = str(file.path)
+    shares = _shares(content, name, time, weights)
+    first = content.matrices[int(np.argmax(shares))]
+    values = sum(share * matrix.values for share, matrix in zip(shares, content.matrices) if share > 0)
+    if arf is not None:
+        values = _with_area(values, first, arf, repairs)
+    elif first.kind == "REDIST":
+        repairs.append(
+            Repair(f"{first.where} says that it holds no effective area, and no ARF was given", loud=True)
+        )
+    low, high, values = _ordered(first.energy_low, first.energy_high, values, first.where, repairs)
+    texts = tuple(dict.fromkeys(repair.text for repair in repairs[before:]))
+    bounds = content.channel_low, content.channel_high
+    return Response(low, high, content.channels, *bounds, values.T.tocsr(), name, texts)
+
+
+def _shares(content: ResponseFile, name: str, time: Any, weights: Sequence[float] | None) -> np.ndarray:
+    """The weight of each matrix of the file."""
+    matrices = content.matrices
+    count = len(matrices)
+    if weights is not None:
+        shares = np.array(weights, dtype=np.float64)
+        if (
+            shares.shape != (count,)
+            or not np.isfinite(shares).all()
+            or (shares < 0).any()
+            or shares.sum() == 0
+        ):
+            raise ValueError(
+                f"{name}: weights must be {count} numbers, not negative and not all 0, got {weights}"
+            )
+    elif time is not None:
+        shares = _time_shares(matrices, name, time)
+    elif count > 1:
+        spans = ", ".join(f"{i + 1}: {m.start} to {m.stop} s" for i, m in enumerate(matrices[:5]))
+        raise ValueError(
+            f"{name}: the file has {count} matrices ({spans}{', ...' if count > 5 else ''}); "
+            "choose one by number= or time=, or mix them by time=(start, stop) or weights="
+        )
+    else:
+        shares = np.ones(1)
+    used = [matrix for matrix, share in zip(matrices, shares) if share > 0]
+    for matrix in used[1:]:
+        if not np.array_equal(matrix.energy_low, used[0].energy_low):
+            raise ValueError(
+                f"{matrix.where}: photon bins differ between the matrices; choose one by number="
+            )
+    return shares / shares.sum()
+
+
+def _time_shares(matrices: list[Matrix], name: str, time: Any) -> np.ndarray:
+    start = np.array([np.nan if matrix.start is None else matrix.start for matrix in matrices])
+    stop = np.array([np.nan if matrix.stop is None else matrix.stop for matrix in matrices])
+    if not np.isfinite(start + stop).all():
+        raise ValueError(f"{name}: the matrices carry no TSTART and TSTOP; choose by number= or weights=")
+    first, last = (time, time) if np.ndim(time) == 0 else time
+    if not first <= last:
+        raise ValueError(f"{name}: time must run from earlier to later, got {time}")
+    if first == last:
+        shares = ((start <= first) & (first < stop)).astype(np.float64)
+    else:
+        shares = np.clip(np.minimum(stop, last) - np.maximum(start, first), 0.0, None)
+    if shares.sum() == 0:
+        raise ValueError(
+            f"{name}: no matrix is valid at {time} s; they cover {start.min()} to {stop.max()} s"
+        )
+    return shares
+
+
+def _with_area(values: Any, matrix: Matrix, arf: Any, repairs: list[Repair]) -> Any:
+    """The redistribution times the area of an ARF on the same photon bins, in either order."""
+    from scipy import sparse
+
+    from ._rmf import read_area
+
+    file = address(arf)
+    low, high, area = read_area(file, repairs)
+    rows = np.argsort(matrix.energy_low, kind="stable")
+    order = np.argsort(low, kind="stable")
+    width = np.abs(matrix.energy_high - matrix.energy_low)[rows]
+    if low.size != rows.size or not (
+        np.all(np.abs(low[order] - matrix.energy_low[rows]) <= 1e-2 * width)
+        and np.all(np.abs(high[order] - matrix.energy_high[rows]) <= 1e-2 * width)
+    ):
+        raise OgipError(
+            f"{file.path}: the ARF has {low.size} bins from {low.min():.6g} to {high.max():.6g} keV, the RMF "
+            f"{matrix.where} has {rows.size} from {matrix.energy_low.min():.6g} to {matrix.energy_high.max():.6g}; "
+            "they must have the same photon bins: make the ARF for this RMF"
+        )
+    if matrix.kind == "FULL":
+        repairs.append(
+            Repair(f"{matrix.where} says that it holds the effective area, and an ARF is applied", loud=True)
+        )
+    factors = np.empty(rows.size)
+    factors[rows] = area[order]
+    return sparse.csr_array(sparse.diags_array(factors) @ values)
+
+
+def _ordered(
+    low: np.ndarray, high: np.ndarray, values: Any, where: str, repairs: list[Repair]
+) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Photon bins with increasing energies, and the rows of the matrix to match."""
+    rows = np.arange(low.size)
+    empty = np.diff(values.indptr) == 0
+    wrong = low >= high
+    if (wrong & empty).any() and not wrong.all():
+        repairs.append(
+            Repair(f"{where}: {(wrong & empty).sum()} photon bins without width or response left out")
+        )
+        rows = rows[~(wrong & empty)]
+    if (low > high)[rows].any():
+        repairs.append(
+            Repair(f"{where}: ENERG_LO above ENERG_HI in {(low > high)[rows].sum()} rows, exchanged")
+        )
+        low, high = np.minimum(low, high), np.maximum(low, high)
+    if (np.diff(low[rows]) < 0).any():
+        repairs.append(Repair(f"{where}: photon energies do not increase, sorted"))
+        rows = rows[np.argsort(low[rows], kind="stable")]
+    low, high, values = low[rows], high[rows], values[rows]
+    if low.size and low[0] == 0:
+        # A power law cannot be integrated from 0; what lies below a thousandth of the edge is never seen.
+        low = low.copy()
+        low[0] = 1e-3 * high[0]
+        repairs.append(
+            Repair(f"{where}: the first photon bin starts at 0, taken to start at {low[0]:.3g} keV")
+        )
+    return low, high, values

@@ -1,0 +1,274 @@
+"""Which channels and bins of an observation the likelihood sees."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .. import units
+from . import _grouping
+from ._response import frozen
+
+if TYPE_CHECKING:
+    from ._observation import Observation
+
+NUMBER = r"(\*\*|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """What the likelihood sees of an observation, after noticing and grouping; n is the number of bins.
+
+    - `groups`: (n_channels,) the bin of each channel, -1 where it is left out.
+    - `counts`: (n,) source-region counts; `errors`: (n,) their standard deviation, only with "chi2".
+    - `background`: (n,) background-region counts; `background_errors`: (n,) their standard deviation, with "pgstat" and
+      "chi2".
+    - `ratio`: (n,) expected background counts in the source region for each in the background region. In a bin of
+      channels with different ratios it is their arithmetic mean (exact where they are equal).
+    - `area_scale`: (n_channels,) multiplies the folded model.
+    - `channel_low`, `channel_high`: (n,) nominal energies in keV; `exposure` in s; `statistic`: its name.
+
+    With "chi2" the data are counts - ratio * background, with variance errors^2 + (ratio * background_errors)^2.
+    """
+
+    groups: np.ndarray
+    counts: np.ndarray
+    errors: np.ndarray | None
+    background: np.ndarray | None
+    background_errors: np.ndarray | None
+    ratio: np.ndarray | None
+    area_scale: np.ndarray
+    channel_low: np.ndarray
+    channel_high: np.ndarray
+    exposure: float
+    statistic: str
+
+
+class Range(NamedTuple):
+    """A range of energies in keV or of channel numbers; `kind` is "energy", "channel" or "bad"."""
+
+    kind: str
+    low: float = -np.inf
+    high: float = np.inf
+    partial: bool = True
+
+    def bins(self, low: np.ndarray, high: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """Mask of the bins with these energies and channels that lie in the range."""
+        if self.kind == "channel":
+            if self.partial:
+                return (last >= self.low) & (first <= self.high)
+            return (first >= self.low) & (last <= self.high)
+        # Single-precision channel energies miss the number that the user types by 1e-7 of it.
+        near_low, near_high = 1e-6 * np.abs(low), 1e-6 * np.abs(high)
+        if self.partial:
+            return (high - near_high > self.low) & (low + near_low < self.high)
+        return (low + near_low >= self.low) & (high - near_high <= self.high)
+
+
+def parse_range(given: Any, channels: bool, partial: bool) -> Range:
+    """A range as users give it: "8-30 keV", "**-0.3", "ch 4-128", "bad", or a pair of numbers or quantities."""
+    if isinstance(given, str):
+        return _parse_text(given, channels, partial)
+    try:
+        low, high = given
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{given!r} is not a range: give pairs like (8, 30) or strings like '8-30 keV'"
+        ) from error
+    if channels:
+        return _channel_range(low, high, partial)
+    start = -np.inf if low is None or (_is_number(low) and low == 0) else units.energy(low, "lower energy")
+    stop = np.inf if high is None else units.energy(high, "upper energy")
+    if np.isfinite(start) and np.isfinite(stop):
+        start, stop = units.band(low, high)
+    return Range("energy", start, stop, partial)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number))
+
+
+def _parse_text(text: str, channels: bool, partial: bool) -> Range:
+    if text.strip().lower() == "bad":
+        return Range("bad")
+    match = re.fullmatch(rf"\s*(ch\w*\.?)?\s*{NUMBER}\s*(?:-|to)\s*{NUMBER}\s*(.*?)\s*", text)
+    if match is None:
+        raise ValueError(
+            f"{text!r} is not a range: write '8-30 keV', '0.1-2 TeV', '**-0.3', '15.0-**', 'ch 4-128' or 'bad'"
+        )
+    word, low, high, unit_name = match.groups()
+    low, high = (None if end == "**" else float(end) for end in (low, high))
+    if word or channels:
+        if unit_name:
+            raise ValueError(f"{text!r}: channel numbers have no unit")
+        return _channel_range(low, high, partial)
+    if unit_name and unit_name.lower() != "kev":
+        unit = units.unit(unit_name)
+        low, high = (None if end is None else end * unit for end in (low, high))
+        if str(unit.physical_type) == "length":
+            low, high = high, low
+    return parse_range((low, high), False, partial)
+
+
+def _channel_range(low: Any, high: Any, partial: bool) -> Range:
+    start, stop = (-np.inf if low is None else low), (np.inf if high is None else high)
+    if not (_is_number(start) and _is_number(stop)):
+        raise TypeError(f"channel numbers must be plain numbers, got {low!r} and {high!r}")
+    if not start <= stop:
+        raise ValueError(f"the first channel must not be above the last, got {low} and {high}")
+    return Range("channel", float(start), float(stop), partial)
+
+
+def selected(observation: Observation) -> np.ndarray:
+    """(n_channels,) bool: the channels left by notice and ignore.
+
+    The ranges act on the bins of the file's grouping where that is in use, and on channels otherwise.
+    """
+    response, bins = observation.response, _bins(observation)
+    n_bins = int(bins.max()) + 1
+    low, high = np.full(n_bins, np.inf), np.full(n_bins, -np.inf)
+    first, last = np.full(n_bins, np.inf), np.full(n_bins, -np.inf)
+    np.minimum.at(low, bins, response.channel_low)
+    np.maximum.at(high, bins, response.channel_high)
+    np.minimum.at(first, bins, response.channels)
+    np.maximum.at(last, bins, response.channels)
+    keep = np.full(n_bins, not observation.noticed)
+    for wanted in observation.noticed:
+        keep |= wanted.bins(low, high, first, last)
+    for unwanted in observation.ignored:
+        if unwanted.kind != "bad":
+            keep &= ~unwanted.bins(low, high, first, last)
+    mask = keep[bins]
+    if any(unwanted.kind == "bad" for unwanted in observation.ignored):
+        mask &= ~bad(observation)
+    return mask
+
+
+def bad(observation: Observation) -> np.ndarray:
+    """(n_channels,) bool: the channels with a quality flag other than 0."""
+    if observation.quality is None:
+        return np.zeros(observation.counts.size, dtype=bool)
+    return observation.quality != 0
+
+
+def _bins(observation: Observation) -> np.ndarray:
+    if observation.grouping_method == "file" and observation.grouping is not None:
+        return _grouping.from_file(observation.grouping, bad(observation))
+    return np.arange(observation.counts.size)
+
+
+def labels(observation: Observation, keep: np.ndarray) -> np.ndarray:
+    """(n_channels,) the bin of each channel by the observation's grouping, -1 where it is left out."""
+    method, number = observation.grouping_method, observation.grouping_number
+    if method in (None, "file"):
+        return _grouping.relabelled(_bins(observation), keep)
+    pieces = _grouping.runs(keep, bad(observation))
+    background = observation.background
+    if method == "constant":
+        return _grouping.from_starts(_grouping.constant(pieces, int(number)), keep)
+    if method == "min_counts":
+        return _grouping.from_starts(_grouping.minimum(pieces, observation.counts, number), keep)
+    if method == "min_background_counts":
+        assert background is not None  # group() asked for it
+        return _grouping.from_starts(_grouping.minimum(pieces, background.counts, number), keep)
+    if method == "significance":
+        net, variance = observation.counts, _variance(observation)
+        if background is not None:
+            ratio = channel_ratio(observation)
+            net = net - ratio * background.counts
+            variance = variance + ratio**2 * _variance(background)
+        return _grouping.from_starts(_grouping.significance(pieces, net, variance, number), keep)
+    sizes = _grouping.optimal_sizes(observation.counts, _grouping.resolution(observation.response), keep)
+    starts = _grouping.optimal(pieces, sizes)
+    if method == "optimal_min_counts":
+        starts = _grouping.merged(starts, pieces, observation.counts, number)
+    return _grouping.from_starts(starts, keep)
+
+
+def _variance(data: Any) -> np.ndarray:
+    return data.counts if data.errors is None else data.errors**2
+
+
+def channel_ratio(observation: Observation) -> np.ndarray:
+    """(n_channels,) exposure, area and extraction region of the source over those of the background."""
+    background = observation.background
+    assert background is not None
+    source = observation.exposure * observation.area_scale * observation.back_scale
+    other = background.exposure * background.area_scale * background.back_scale
+    source, other = np.broadcast_arrays(source, other, np.zeros(observation.counts.size))[:2]
+    # Grating spectra have chip gaps with no area on either side: nothing is expected there.
+    return np.divide(source, other, out=np.zeros(observation.counts.size), where=other > 0)
+
+
+def select(observation: Observation) -> Selection:
+    """What the likelihood sees of an observation."""
+    keep = selected(observation)
+    groups = labels(observation, keep)
+    used, n_bins = groups[keep], int(groups.max()) + 1
+
+    def summed(values: np.ndarray) -> np.ndarray:
+        return frozen(np.bincount(used, weights=values[keep], minlength=n_bins))
+
+    response = observation.response
+    low, high = np.full(n_bins, np.inf), np.full(n_bins, -np.inf)
+    np.minimum.at(low, used, response.channel_low[keep])
+    np.maximum.at(high, used, response.channel_high[keep])
+    source, background, statistic = observation, observation.background, observation.statistic
+    counts = summed(source.counts)
+    variance = summed(_total_variance(source, statistic))
+    behind = behind_variance = ratio = None
+    if background is not None and statistic != "cstat":
+        behind = summed(background.counts)
+        behind_variance = summed(_total_variance(background, statistic))
+        ratio = frozen(summed(channel_ratio(observation)) / np.bincount(used))
+    if statistic == "chi2" and observation.errors is None:
+        variance = _xspec_zeros(counts, variance, behind, ratio)
+    needs_behind = behind_variance is not None and statistic in ("chi2", "pgstat")
+    result = Selection(
+        groups=frozen(groups),
+        counts=counts,
+        errors=frozen(np.sqrt(variance)) if statistic == "chi2" else None,
+        background=behind,
+        background_errors=frozen(np.sqrt(behind_variance)) if needs_behind else None,
+        ratio=ratio,
+        area_scale=frozen(np.array(np.broadcast_to(observation.area_scale, observation.counts.shape))),
+        channel_low=frozen(low),
+        channel_high=frozen(high),
+        exposure=observation.exposure,
+        statistic=statistic,
+    )
+    _check_errors(observation, result)
+    return result
+
+
+def _total_variance(data: Any, statistic: str) -> np.ndarray:
+    """Variance of each channel; only chi-squared has a place for systematic errors."""
+    if statistic == "chi2" and data.systematic is not None:
+        return _variance(data) + (data.systematic * data.counts) ** 2
+    return _variance(data)
+
+
+def _xspec_zeros(
+    counts: np.ndarray, variance: np.ndarray, background: np.ndarray | None, ratio: np.ndarray | None
+) -> np.ndarray:
+    """XSPEC's variance of empty bins: 1, or min(1, ratio^2) with an empty background; 0 beside a filled one."""
+    if background is None or ratio is None:
+        return np.where(counts > 0, variance, 1.0)
+    return np.where(counts > 0, variance, np.where(background > 0, 0.0, np.minimum(1.0, ratio**2)))
+
+
+def _check_errors(observation: Observation, selection: Selection) -> None:
+    if selection.errors is None:
+        return
+    total = selection.errors**2
+    if selection.background_errors is not None and selection.ratio is not None:
+        total = total + (selection.ratio * selection.background_errors) ** 2
+    if (total <= 0).any():
+        channel = observation.response.channels[selection.groups == np.argmin(total)][0]
+        raise ValueError(
+            f"{observation.name}: the bin of channel {channel} has the error 0, so chi-squared is infinite; "
+            "ignore the channel, group it with others, or ignore('bad') if it is flagged"
+        )
