@@ -1,0 +1,290 @@
+"""Likelihood and prior as pure functions of a vector of numbers: the part of a problem that programs are compiled from."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxspec import parameters, statistics
+from jaxspec.folding import AbstractFold, fitted_matrix, fold_of, photon_range
+from jaxspec.parameters import Link
+from jaxspec.spectra import AbstractComponent, AbstractSpectrum
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpyro.distributions import Distribution
+
+    from jaxspec.data import Observation, Selection
+    from jaxspec.sources import Model
+
+Vector = jax.Array
+
+
+class Space(eqx.Module):
+    """The free parameters as real numbers without bounds, in which optimisers and samplers move.
+
+    A parameter x with a lower bound a is a + exp(u), with an upper bound b it is b - exp(u), with both it is
+    a + (b - a) / (1 + exp(-u)), without any it is u.
+    """
+
+    low: jax.Array
+    high: jax.Array
+    kinds: tuple[str, ...] = eqx.field(static=True)  # "real", "lower", "upper", "interval"
+
+    @classmethod
+    def between(cls, low: np.ndarray, high: np.ndarray) -> Space:
+        """The space of parameters within these bounds, which may be infinite."""
+        names = {(False, False): "real", (True, False): "lower", (False, True): "upper", (True, True): "interval"}
+        kinds = tuple(names[bool(np.isfinite(a)), bool(np.isfinite(b))] for a, b in zip(low, high))
+        # Infinite numbers would turn into NaN in the branches that are not taken.
+        finite = (jnp.asarray(np.where(np.isfinite(edge), edge, 0.0)) for edge in (low, high))
+        return cls(*finite, kinds)
+
+    def _is(self, kind: str) -> np.ndarray:
+        return np.array([each == kind for each in self.kinds])
+
+    def values(self, u: Vector) -> Vector:
+        """The parameters at a point of the space; shape (n,)."""
+        half = self._is("lower") | self._is("upper")
+        exponential = jnp.exp(jnp.where(half, u, 0.0))
+        inside = self.low + (self.high - self.low) * jax.nn.sigmoid(u)
+        result = jnp.where(self._is("lower"), self.low + exponential, u)
+        result = jnp.where(self._is("upper"), self.high - exponential, result)
+        return jnp.where(self._is("interval"), inside, result)
+
+    def point(self, values: Vector) -> Vector:
+        """The point of the space at which the parameters have these values; a value at a bound is moved inside."""
+        between = self._is("interval")
+        width = jnp.where(between, self.high - self.low, 1.0)
+        part = jnp.clip(jnp.where(between, (values - self.low) / width, 0.5), 1e-12, 1 - 1e-12)
+        distance = jnp.where(self._is("upper"), self.high - values, values - self.low)
+        logarithm = jnp.log(jnp.maximum(distance, 1e-30))
+        result = jnp.where(self._is("lower") | self._is("upper"), logarithm, values)
+        return jnp.where(between, jnp.log(part) - jnp.log1p(-part), result)
+
+    def log_volume(self, u: Vector) -> jax.Array:
+        """The logarithm of |dx/du|, summed over parameters."""
+        half = self._is("lower") | self._is("upper")
+        between = self._is("interval")
+        width = jnp.where(between, self.high - self.low, 1.0)
+        curved = jnp.log(width) + jax.nn.log_sigmoid(u) + jax.nn.log_sigmoid(-u)
+        return jnp.sum(jnp.where(between, curved, jnp.where(half, u, 0.0)))
+
+
+class Layout(eqx.Module):
+    """How the free parameters fill the spectra: everything but the names, which no compiled program needs."""
+
+    spectra: tuple[AbstractSpectrum, ...]  # one per source, without names
+    values: jax.Array  # of all parameters: the frozen ones are read here
+    positions: tuple[int, ...] = eqx.field(static=True)  # of the parameters among the leaves of `spectra`
+    free: tuple[int, ...] = eqx.field(static=True)
+    links: tuple[tuple[int, tuple[int, ...], Link], ...] = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, model: Model) -> Layout:
+        """The layout of a model's parameters."""
+        names = list(model.parameters)
+        index = {name: i for i, name in enumerate(names)}
+        # Numbers in place of names: what the user calls a component must not make it another program.
+        count, marks = itertools.count(), itertools.count()
+        stripped = tuple(
+            source.spectrum.map_components(lambda c: c.with_fields(name=str(next(count)))) for source in model.sources
+        )
+        marked = tuple(spectrum.map_components(lambda c: _marked(c, marks)) for spectrum in stripped)
+        leaves = [leaf.index if isinstance(leaf, _Mark) else None for leaf in jax.tree.leaves(marked)]
+        links = tuple(
+            (index[name], tuple(index[needed] for needed in link.inputs), Link(("",) * len(link.inputs), link.function))
+            for name, link in ((name, model.links[name]) for name in parameters.link_order(model.links))
+        )
+        return cls(
+            spectra=jax.tree.map(jnp.asarray, stripped),
+            values=jnp.asarray([float(value) for value in model.values.values()]),
+            positions=tuple(leaves.index(i) for i in range(len(names))),
+            free=tuple(index[name] for name in model.free),
+            links=links,
+        )
+
+    def all_values(self, theta: Vector) -> Vector:
+        """Every parameter, frozen and linked ones included, from the free ones; shapes (n_all,) and (n_free,)."""
+        values = self.values.at[jnp.asarray(self.free, int)].set(theta)
+        for target, inputs, function in self.links:
+            values = values.at[target].set(function(*(values[i] for i in inputs)))
+        return values
+
+    def spectra_at(self, values: Vector) -> tuple[AbstractSpectrum, ...]:
+        """The spectra with these values of all parameters."""
+        leaves, structure = jax.tree.flatten(self.spectra)
+        for i, position in enumerate(self.positions):
+            leaves[position] = values[i]
+        return jax.tree.unflatten(structure, leaves)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Mark:
+    """Stands for a parameter while its place among the leaves is looked up."""
+
+    index: int
+
+
+def _marked(component: AbstractComponent, marks: Iterator[int]) -> AbstractComponent:
+    return component.with_fields(**{field: _Mark(next(marks)) for field in parameters.declarations(component)})
+
+
+class Fitted(eqx.Module):
+    """The bins of all observations that share a statistic: they are compared with their data in one go."""
+
+    data: tuple[jax.Array, ...]  # arguments of the statistic after the expected counts, each (n_bins,)
+    statistic: str = eqx.field(static=True)
+    members: tuple[int, ...] = eqx.field(static=True)
+
+
+class Density(eqx.Module):
+    """Likelihood and prior as functions of the vector of free parameters: what compiled programs take as argument.
+
+    All data, prior numbers and frozen values are array leaves; what is static compares by value and has no names, so
+    two problems of the same structure share their compiled programs. A vector over bins holds the fitted bins of all
+    observations, one observation after the other; `split` takes it apart.
+    """
+
+    layout: Layout
+    space: Space
+    priors: tuple[Distribution | None, ...]
+    grids: tuple[tuple[jax.Array, jax.Array], ...]  # photon bins, low and high edge in keV
+    folds: tuple[AbstractFold, ...]  # one per observation
+    exposures: tuple[jax.Array, ...]
+    fitted: tuple[Fitted, ...]
+    saturated: jax.Array  # (n_observations,): the log-likelihood of a perfect fit
+    sizes: tuple[int, ...] = eqx.field(static=True)  # fitted bins of each observation
+    grid_of: tuple[int, ...] = eqx.field(static=True)
+    sources_of: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, model: Model, observations: Sequence[Observation], selections: Sequence[Selection]) -> Density:
+        """The density of a model and the selected bins of observations, which are taken to be checked."""
+        grids: list[tuple[np.ndarray, np.ndarray]] = []
+        grid_of, folds = [], []
+        for observation, selection in zip(observations, selections):
+            response = observation.response
+            matrix = fitted_matrix(response, selection)
+            used = photon_range(matrix)
+            low, high = response.energy_low[used], response.energy_high[used]
+            same = [i for i, (a, b) in enumerate(grids) if np.array_equal(a, low) and np.array_equal(b, high)]
+            grid_of.append(same[0] if same else len(grids))
+            if not same:
+                grids.append((low, high))
+            folds.append(fold_of(matrix[:, used]))
+        rows = model.parameters
+        known = [source.name for source in model.sources]
+        support = np.array([rows[name].support for name in model.free])
+        return cls(
+            layout=Layout.of(model),
+            space=Space.between(support[:, 0], support[:, 1]),
+            priors=tuple(jax.tree.map(jnp.asarray, rows[name].prior) for name in model.free),
+            grids=tuple((jnp.asarray(low), jnp.asarray(high)) for low, high in grids),
+            folds=tuple(folds),
+            exposures=tuple(jnp.asarray(selection.exposure) for selection in selections),
+            fitted=_fitted(selections),
+            saturated=jnp.stack([_saturated(selection) for selection in selections]),
+            sizes=tuple(len(selection.counts) for selection in selections),
+            grid_of=tuple(grid_of),
+            sources_of=tuple(
+                tuple(known.index(name) for name in observation.sources or known) for observation in observations
+            ),
+        )
+
+    def expected_counts(self, values: Vector) -> Vector:
+        """Expected source counts in each fitted bin, from the values of all parameters (`Layout.all_values`)."""
+        spectra = self.layout.spectra_at(values)
+        # Each spectrum is integrated once per grid of photon bins, however many observations share it.
+        needed = sorted({(g, s) for g, sources in zip(self.grid_of, self.sources_of) for s in sources})
+        photons = {(g, s): spectra[s].integral(*self.grids[g]) for g, s in needed}
+        rates = [
+            exposure * fold(functools.reduce(jnp.add, [photons[g, s] for s in sources]))
+            for fold, exposure, g, sources in zip(self.folds, self.exposures, self.grid_of, self.sources_of)
+        ]
+        return jnp.concatenate(rates)
+
+    def statistic_per_bin(self, expected: Vector) -> Vector:
+        """The fit statistic in each bin."""
+        pieces = self.split(expected)
+        results: dict[int, jax.Array] = {}
+        for group in self.fitted:
+            joined = jnp.concatenate([pieces[i] for i in group.members])
+            values = _STATISTICS[group.statistic].function(joined, *group.data)
+            results.update(zip(group.members, _split(values, [self.sizes[i] for i in group.members])))
+        return jnp.concatenate([results[i] for i in range(len(self.sizes))])
+
+    def split(self, vector: Vector) -> list[jax.Array]:
+        """A vector over the bins of all observations as one array per observation."""
+        return _split(vector, self.sizes)
+
+    def statistics(self, theta: Vector) -> jax.Array:
+        """The fit statistic of each observation, shape (n_observations,)."""
+        per_bin = self.statistic_per_bin(self.expected_counts(self.layout.all_values(theta)))
+        return jnp.stack([jnp.sum(piece) for piece in self.split(per_bin)])
+
+    def log_likelihood(self, theta: Vector) -> jax.Array:
+        """The normalised log-likelihood of all data."""
+        return jnp.sum(self.saturated) - 0.5 * jnp.sum(self.statistics(theta))
+
+    def log_prior(self, theta: Vector) -> jax.Array:
+        """The log-density of the priors; a parameter without one adds nothing."""
+        terms = [prior.log_prob(theta[i]) for i, prior in enumerate(self.priors) if prior is not None]
+        return functools.reduce(jnp.add, terms, jnp.zeros(()))
+
+
+def _split(vector: Vector, sizes: Sequence[int]) -> list[jax.Array]:
+    ends = np.cumsum(sizes)
+    return [vector[end - size : end] for end, size in zip(ends, sizes)]
+
+
+class _Statistic(NamedTuple):
+    """How a statistic reads the data of a selection."""
+
+    data: Callable[[Selection], tuple[np.ndarray, ...]]
+    function: Callable[..., jax.Array]
+    saturated: Callable[..., jax.Array]
+
+
+_STATISTICS = {
+    "cstat": _Statistic(lambda s: (s.counts,), statistics.cstat, statistics.cstat_saturated),
+    "wstat": _Statistic(
+        lambda s: (s.counts, s.background, s.ratio),
+        statistics.wstat,
+        lambda counts, background, ratio: statistics.wstat_saturated(counts, background),
+    ),
+    "pgstat": _Statistic(
+        lambda s: (s.counts, s.background, s.background_errors, s.ratio),
+        statistics.pgstat,
+        lambda counts, background, errors, ratio: statistics.pgstat_saturated(counts, errors),
+    ),
+    "pstat": _Statistic(
+        lambda s: (s.counts, s.ratio * s.background),
+        statistics.pstat,
+        lambda counts, known: statistics.pstat_saturated(counts),
+    ),
+}
+
+
+def _fitted(selections: Sequence[Selection]) -> tuple[Fitted, ...]:
+    """The selections that share a statistic, joined."""
+    groups = []
+    for name in sorted({selection.statistic for selection in selections}):
+        members = tuple(i for i, selection in enumerate(selections) if selection.statistic == name)
+        data = [_STATISTICS[name].data(selections[i]) for i in members]
+        groups.append(Fitted(tuple(jnp.asarray(np.concatenate(arrays)) for arrays in zip(*data)), name, members))
+    return tuple(groups)
+
+
+def _saturated(selection: Selection) -> jax.Array:
+    statistic = _STATISTICS[selection.statistic]
+    return jnp.sum(statistic.saturated(*(jnp.asarray(array) for array in statistic.data(selection))))

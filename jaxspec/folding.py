@@ -1,0 +1,160 @@
+"""From photons per bin to expected counts: a response matrix as compiled code likes it."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from jaxspec.data import Response, Selection
+
+_SMALL = 100_000  # elements up to which one dense product is fastest
+_TILE = 32  # channels: the grain at which cuts between blocks are sought
+_MAX_BLOCKS = 12  # more blocks compile longer than they save
+_PAD = 32  # photon bins: ranges are rounded up to it, so that neighbouring selections share a compiled program
+
+
+class AbstractFold(eqx.Module):
+    """A response matrix (bins fitted, photon bins): called with photons per bin in 1 / (cm2 s), gives counts / s."""
+
+    @abc.abstractmethod
+    def __call__(self, photons: jax.Array) -> jax.Array:
+        """Counts per second in each bin, shape (n_bins,), from photons of shape (n_energies,)."""
+
+
+class DenseFold(AbstractFold):
+    """The whole matrix in one product."""
+
+    matrix: jax.Array
+
+    def __call__(self, photons: jax.Array) -> jax.Array:
+        return self.matrix @ photons
+
+
+class BlockFold(AbstractFold):
+    """Contiguous blocks of channels, each a dense matrix over the photon bins that it needs."""
+
+    blocks: tuple[jax.Array, ...]
+    starts: tuple[int, ...] = eqx.field(static=True)
+
+    def __call__(self, photons: jax.Array) -> jax.Array:
+        return jnp.concatenate(
+            [block @ photons[start : start + block.shape[1]] for block, start in zip(self.blocks, self.starts)]
+        )
+
+
+class BandedFold(AbstractFold):
+    """Blocks of one size, each over a window of photon bins of one width: for responses with very many channels."""
+
+    slabs: jax.Array  # (n_blocks, channels in a block, window)
+    starts: jax.Array  # (n_blocks,)
+    n_bins: int = eqx.field(static=True)
+
+    def __call__(self, photons: jax.Array) -> jax.Array:
+        window = self.slabs.shape[2]
+        cut = jax.vmap(lambda start: jax.lax.dynamic_slice(photons, (start,), (window,)))(self.starts)
+        return jnp.einsum("bcw,bw->bc", self.slabs, cut).reshape(-1)[: self.n_bins]
+
+
+def fitted_matrix(response: Response, selection: Selection) -> csr_array:
+    """The rows of a response that belong to the fitted bins, channels of a bin added up, shape (n_bins, n_energies)."""
+    from scipy.sparse import csr_array
+
+    channels = np.flatnonzero(selection.groups >= 0)
+    shape = (len(selection.counts), len(selection.groups))
+    join = csr_array((selection.area_scale[channels], (selection.groups[channels], channels)), shape=shape)
+    return csr_array(join @ response.matrix)
+
+
+def photon_range(matrix: csr_array) -> slice:
+    """The photon bins that some fitted bin sees, rounded up to a multiple of 32 where there are as many."""
+    seen = np.flatnonzero(np.bincount(matrix.indices, weights=np.abs(matrix.data), minlength=matrix.shape[1]))
+    total = matrix.shape[1]
+    if not seen.size:
+        return slice(0, min(total, _PAD))
+    width = min(total, -(-(seen[-1] + 1 - seen[0]) // _PAD) * _PAD)
+    start = max(0, min(seen[0], total - width))
+    return slice(int(start), int(start + width))
+
+
+def fold_of(matrix: csr_array) -> AbstractFold:
+    """The layout with the least work for this matrix.
+
+    Dense where the matrix is small or over half full; otherwise uniform windows where they store at most 1.5 times
+    what the best at most 12 blocks do, else those blocks. The costs behind the rule are in docs/architecture.md.
+    """
+    rows, columns = matrix.shape
+    if rows * columns <= _SMALL:
+        return DenseFold(jnp.asarray(matrix.toarray()))
+    low, high = _windows(matrix)
+    cuts = _cuts(low, high)
+    area = sum((b - a) * (high[a:b].max() - low[a:b].min()) for a, b in zip(cuts[:-1], cuts[1:]))
+    tiles = range(0, rows, 2 * _TILE)
+    width = max(int(high[t : t + 2 * _TILE].max() - low[t : t + 2 * _TILE].min()) for t in tiles)
+    banded_area = len(tiles) * 2 * _TILE * width
+    if min(area, banded_area) > rows * columns / 2:
+        return DenseFold(jnp.asarray(matrix.toarray()))
+    if banded_area <= 1.5 * area:
+        return _banded(matrix, low, width)
+    spans = [(a, b, int(low[a:b].min()), int(high[a:b].max())) for a, b in zip(cuts[:-1], cuts[1:])]
+    blocks = tuple(jnp.asarray(matrix[a:b, first:last].toarray()) for a, b, first, last in spans)
+    return BlockFold(blocks, tuple(first for _, _, first, _ in spans))
+
+
+def _windows(matrix: csr_array) -> tuple[np.ndarray, np.ndarray]:
+    """First and one past the last photon bin of each row; an empty row takes the middle of nowhere: (n, 0)."""
+    rows, columns = matrix.shape
+    filled = np.diff(matrix.indptr) > 0
+    low, high = np.full(rows, columns), np.zeros(rows, int)
+    low[filled] = np.minimum.reduceat(matrix.indices, matrix.indptr[:-1][filled])
+    high[filled] = np.maximum.reduceat(matrix.indices, matrix.indptr[:-1][filled]) + 1
+    # An empty row needs no photon bin; give it its neighbour's window so that no block grows for it.
+    for i in np.flatnonzero(~filled):
+        low[i], high[i] = (low[i - 1], high[i - 1]) if i and high[i - 1] else (0, 1)
+    return low, high
+
+
+def _cuts(low: np.ndarray, high: np.ndarray) -> list[int]:
+    """Edges of at most 12 blocks of channels that store the fewest elements, by dynamic programming over tiles."""
+    rows = len(low)
+    edges = np.append(np.arange(0, rows, max(_TILE, -(-rows // 256))), rows)
+    n = len(edges) - 1
+    first = np.array([low[a:b].min() for a, b in zip(edges[:-1], edges[1:])])
+    last = np.array([high[a:b].max() for a, b in zip(edges[:-1], edges[1:])])
+    area = np.full((n + 1, n + 1), np.inf)
+    for i in range(n):
+        widths = np.maximum.accumulate(last[i:]) - np.minimum.accumulate(first[i:])
+        area[i, i + 1 :] = widths * (edges[i + 1 :] - edges[i])
+    best, path = np.full(n + 1, np.inf), []
+    best[0] = 0.0
+    totals = []
+    for _ in range(min(_MAX_BLOCKS, n)):
+        choice = best[:, None] + area
+        path.append(choice.argmin(axis=0))
+        best = choice.min(axis=0)
+        totals.append(best[n])
+    k, j, cuts = int(np.argmin(totals)), n, [rows]
+    while k >= 0:
+        j = int(path[k][j])
+        cuts.append(int(edges[j]))
+        k -= 1
+    return cuts[::-1]
+
+
+def _banded(matrix: csr_array, low: np.ndarray, width: int) -> BandedFold:
+    rows, columns = matrix.shape
+    height = 2 * _TILE
+    tiles = range(0, rows, height)
+    starts = np.array([min(int(low[t : t + height].min()), columns - width) for t in tiles])
+    slabs = np.zeros((len(tiles), height, width))
+    for i, t in enumerate(tiles):
+        piece = matrix[t : t + height, starts[i] : starts[i] + width].toarray()
+        slabs[i, : piece.shape[0]] = piece
+    return BandedFold(jnp.asarray(slabs), jnp.asarray(starts), rows)

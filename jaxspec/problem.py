@@ -1,0 +1,175 @@
+"""The problem of a fit: a model and observations, by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxspec import parameters
+from jaxspec.density import Density
+
+if TYPE_CHECKING:
+    from jaxspec.data import Observation, Selection
+    from jaxspec.sources import Model
+
+
+@jax.tree_util.register_pytree_node_class
+class Problem:
+    """A model and the observations it is to explain.
+
+    Args:
+        model: sources with parameters, priors and links.
+        observations: what was seen, each with a name of its own. One that is assigned to sources sees those; one that
+            is not sees all.
+
+    It is a pytree: under `jax.jit` and `jax.vmap` it carries data, priors and frozen values as arrays, and names as
+    static parts.
+
+    Raises `ValueError` for no observations, two of one name, an empty selection, a model without free parameters and a
+    source that no observation sees, `KeyError` for a source name that the model has not.
+    """
+
+    def __init__(self, model: Model, observations: Observation | Sequence[Observation]) -> None:
+        observations = (observations,) if not isinstance(observations, Sequence) else tuple(observations)
+        self.model, self.observations = model, tuple(observations)
+        _check(model, self.observations)
+        self.selections = tuple(observation.selection() for observation in self.observations)
+        self.names = model.free
+        self.density = Density.of(model, self.observations, self.selections)
+
+    def tree_flatten(self) -> tuple[tuple[Density], _Notebook]:
+        return (self.density,), _Notebook(self.model, self.observations, self.selections)
+
+    @classmethod
+    def tree_unflatten(cls, notebook: _Notebook, children: tuple[Density]) -> Problem:
+        problem = object.__new__(cls)
+        problem.model, problem.observations, problem.selections = notebook.model, notebook.observations, notebook.selections
+        problem.names = problem.model.free
+        (problem.density,) = children
+        return problem
+
+    def vector(self, values: Mapping[str, Any] | None = None) -> jax.Array:
+        """The vector of free parameters, in the order of `names`.
+
+        Args:
+            values: by name; free parameters it does not name have the model's values.
+
+        Raises `KeyError` for a name that is no free parameter.
+        """
+        for name in values or {}:
+            if name not in self.names:
+                raise parameters.unknown(name, self.names, "free parameter")
+        start = self.model.values
+        return jnp.stack([jnp.asarray((values or {}).get(name, start[name]), float) for name in self.names])
+
+    def log_likelihood(self, values: Mapping[str, Any] | None = None) -> jax.Array:
+        """The normalised log-likelihood of all data (natural logarithm, factorials included)."""
+        return self.density.log_likelihood(self.vector(values))
+
+    def log_prior(self, values: Mapping[str, Any] | None = None) -> jax.Array:
+        """The log-density of the priors of the free parameters. Raises `ValueError` where one has none."""
+        self.require_priors()
+        return self.density.log_prior(self.vector(values))
+
+    def statistics(self, values: Mapping[str, Any] | None = None) -> dict[str, jax.Array]:
+        """The fit statistic of each observation, by its name."""
+        return dict(zip(self.labels, self.density.statistics(self.vector(values))))
+
+    def log_likelihoods(self, values: Mapping[str, Any] | None = None) -> dict[str, jax.Array]:
+        """The normalised log-likelihood of each observation, by its name."""
+        terms = self.density.saturated - 0.5 * self.density.statistics(self.vector(values))
+        return dict(zip(self.labels, terms))
+
+    def statistic_per_bin(self, values: Mapping[str, Any] | None = None) -> dict[str, jax.Array]:
+        """The fit statistic in each fitted bin, by observation."""
+        return self._by_observation(self.density.statistic_per_bin(self._expected(values)))
+
+    def expected_counts(self, values: Mapping[str, Any] | None = None) -> dict[str, jax.Array]:
+        """The expected source counts in each fitted bin, by observation."""
+        return self._by_observation(self._expected(values))
+
+    def _expected(self, values: Mapping[str, Any] | None) -> jax.Array:
+        return self.density.expected_counts(self.density.layout.all_values(self.vector(values)))
+
+    def _by_observation(self, bins: jax.Array) -> dict[str, jax.Array]:
+        return dict(zip(self.labels, self.density.split(bins)))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the observations."""
+        return tuple(observation.name for observation in self.observations)
+
+    @property
+    def n_bins(self) -> int:
+        """How many bins are fitted: after selection and grouping."""
+        return sum(len(selection.counts) for selection in self.selections)
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Fitted bins minus free parameters."""
+        return self.n_bins - len(self.names)
+
+    def sources_seen_by(self, index: int) -> tuple[str, ...]:
+        """The names of the sources that an observation sees."""
+        assigned = self.observations[index].sources
+        return assigned or tuple(source.name for source in self.model.sources)
+
+    def require_priors(self) -> None:
+        """Raises `ValueError` where a free parameter has no prior, and says how to give one."""
+        missing = [name for name, prior in zip(self.names, self.density.priors) if prior is None]
+        if missing:
+            raise ValueError(
+                f"no prior for {', '.join(missing)}: sampling needs one for every free parameter. Give them with "
+                f"model.with_priors({{{missing[0]!r}: numpyro.distributions.…}}) or freeze the parameter"
+            )
+
+    def __repr__(self) -> str:
+        rows = [
+            f"  {o.name}: {len(s.counts)} bins, {s.channel_low.min():.4g}-{s.channel_high.max():.4g} keV, {s.statistic}, "
+            f"sees {', '.join(self.sources_seen_by(i))}"
+            for i, (o, s) in enumerate(zip(self.observations, self.selections))
+        ]
+        head = f"Problem: {len(self.names)} free parameters, {self.n_bins} bins, {self.degrees_of_freedom} degrees of freedom"
+        return "\n".join([head, *rows])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Notebook:
+    """The named side of a problem, as the static part of a pytree: equal where names agree."""
+
+    model: Model
+    observations: tuple[Observation, ...]
+    selections: tuple[Selection, ...]
+
+    def _key(self) -> tuple:
+        return self.model.free, tuple(observation.name for observation in self.observations)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Notebook) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+
+def _check(model: Model, observations: tuple[Observation, ...]) -> None:
+    if not observations:
+        raise ValueError("a problem needs at least one observation")
+    names = [observation.name for observation in observations]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two observations are called {twice[0]!r}; give them names of their own with name=")
+    if not model.free:
+        raise ValueError("the model has no free parameter; thaw one with model.thaw(name)")
+    known = [source.name for source in model.sources]
+    for observation in observations:
+        for name in observation.sources or ():
+            if name not in known:
+                raise parameters.unknown(name, known, f"source (to which observation {observation.name!r} is assigned)")
+    seen = {name for observation in observations for name in observation.sources or known}
+    unseen = [name for name in known if name not in seen]
+    if unseen:
+        raise ValueError(f"no observation sees the source {unseen[0]!r}: assign one to it, or leave it out of the model")

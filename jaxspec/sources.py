@@ -1,0 +1,331 @@
+"""Point sources, and the model: sources with priors, bounds, frozen parameters and links."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jaxspec import parameters, units
+from jaxspec.parameters import Link, Parameter
+from jaxspec.spectra import AbstractComponent, AbstractSpectrum
+
+if TYPE_CHECKING:
+    from numpyro.distributions import Distribution
+
+# A prior with more than this probability outside the bounds is taken for a mistake.
+_PRIOR_MASS_OUTSIDE = 1e-4
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PointSource:
+    """A point on the sky with a spectrum.
+
+    Args:
+        name: what the source is called in parameter names, tables and pictures.
+        spectrum: an additive spectrum.
+        ra, dec: ICRS position in degrees, or quantities; kept for the record.
+
+    Raises `TypeError` where the spectrum is not an additive one, `ValueError` for a bad name or position.
+    """
+
+    name: str
+    spectrum: AbstractSpectrum
+    ra: float | None = None
+    dec: float | None = None
+
+    def __post_init__(self) -> None:
+        parameters.check_name(self.name, "source")
+        if not isinstance(self.spectrum, AbstractSpectrum):
+            raise TypeError(f"the spectrum of {self.name!r} must be made of jaxspec.spectra components, got {self.spectrum!r}")
+        if self.spectrum.kind != "additive":
+            raise TypeError(f"the spectrum of {self.name!r} is {self.spectrum.kind}: a source needs something that emits")
+        for field, limit in (("ra", 360.0), ("dec", 90.0)):
+            value = getattr(self, field)
+            if value is None:
+                continue
+            degrees = float(units.number(value, "deg", field))
+            if not -limit <= degrees <= limit:
+                raise ValueError(f"{field} of {self.name!r} must lie between -{limit:g} and {limit:g} degrees, got {value}")
+            object.__setattr__(self, field, degrees)
+
+    def __repr__(self) -> str:
+        place = "" if self.ra is None and self.dec is None else f", ra={self.ra}, dec={self.dec}"
+        return f"PointSource({self.name!r}, {self.spectrum!r}{place})"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, init=False)
+class Model:
+    """Sources, and what the fit may do with their parameters. Immutable: each `with_...` returns a new one.
+
+    A parameter is called `source.component.parameter`. Every name is checked on the spot.
+
+    Args:
+        sources: the point sources, each with a name of its own.
+    """
+
+    sources: tuple[PointSource, ...]
+    priors: Mapping[str, Distribution]
+    links: Mapping[str, Link]
+    _bounds: Mapping[str, tuple[float, float]]
+    _freedom: Mapping[str, bool]
+
+    def __init__(self, *sources: PointSource) -> None:
+        for source in sources:
+            if not isinstance(source, PointSource):
+                raise TypeError(f"a model is made of PointSource objects, got {source!r}")
+        names = [source.name for source in sources]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"two sources are called {sorted(twice)[0]!r}; every source needs a name of its own")
+        if not sources:
+            raise ValueError("a model needs at least one source: Model(PointSource('name', spectrum))")
+        self._set(sources=tuple(sources), priors={}, links={}, _bounds={}, _freedom={})
+
+    def _set(self, **fields: Any) -> Model:
+        for name, value in fields.items():
+            object.__setattr__(self, name, MappingProxyType(dict(value)) if isinstance(value, dict) else value)
+        return self
+
+    def _with(self, **changes: Any) -> Model:
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return object.__new__(Model)._set(**{**fields, **changes})
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, name: str) -> PointSource:
+        """The source of that name; raises `KeyError` where there is none."""
+        for source in self.sources:
+            if source.name == name:
+                return source
+        raise parameters.unknown(name, [source.name for source in self.sources], "source")
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """Every parameter by name, in the order of sources, components and fields."""
+        table = {}
+        for source in self.sources:
+            for label, component in source.spectrum.components().items():
+                for field, declared in parameters.declarations(component).items():
+                    name = parameters.full_name(source.name, label, field)
+                    link = self.links.get(name)
+                    table[name] = Parameter(
+                        name=name,
+                        value=getattr(component, field),
+                        unit=declared.unit,
+                        bounds=self._bounds.get(name, declared.bounds),
+                        doc=declared.doc,
+                        prior=self.priors.get(name),
+                        free=link is None and self._freedom.get(name, declared.free),
+                        link=link,
+                    )
+        return table
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """The names of the parameters that a fit varies."""
+        return tuple(name for name, parameter in self.parameters.items() if parameter.free)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The value of every parameter by name, links followed."""
+        values = {name: parameter.value for name, parameter in self.parameters.items()}
+        return self._follow_links(values)
+
+    def _follow_links(self, values: dict[str, Any]) -> dict[str, Any]:
+        for name in parameters.link_order(self.links):
+            values[name] = self.links[name](*(values[needed] for needed in self.links[name].inputs))
+        return values
+
+    def at(self, values: Mapping[str, Any]) -> Model:
+        """The model with other values; those of linked parameters follow, whatever `values` says of them.
+
+        Works on traced values: `jax.grad(lambda k: model.at({"src.powerlaw.K": k})["src"].spectrum(1.0))`.
+        """
+        known = self.parameters
+        for name in values:
+            self._check(name, known)
+        merged = self._follow_links({**{name: p.value for name, p in known.items()}, **values})
+        return self._with(sources=tuple(_replace_values(source, merged) for source in self.sources))
+
+    # -- changing --------------------------------------------------------------------------------------------------
+
+    def with_values(self, values: Mapping[str, Any]) -> Model:
+        """Sets values (numbers in the parameter's unit, or quantities): where a fit starts, what a frozen one is held at.
+
+        Raises `KeyError` for an unknown name, `ValueError` outside the bounds and for a linked parameter.
+        """
+        known = self.parameters
+        numbers = {}
+        for name, value in values.items():
+            parameter = self._check(name, known, changing="value")
+            numbers[name] = units.number(value, parameter.unit, name)
+            parameter.check_value(numbers[name])
+        return self.at(numbers)
+
+    def with_priors(self, priors: Mapping[str, Distribution]) -> Model:
+        """Sets prior distributions (numpyro, of one variable, in the parameter's unit).
+
+        Raises `KeyError` for an unknown name, `TypeError` for something that is no distribution, and `ValueError` for
+        a frozen or linked parameter and for a prior with probability outside the parameter's bounds.
+        """
+        known = self.parameters
+        for name, prior in priors.items():
+            parameter = self._check(name, known, changing="prior")
+            if not parameter.free:
+                raise ValueError(f"{name} is frozen, so a prior would be ignored; call model.thaw({name!r}) first")
+            _check_prior(parameter, prior)
+        return self._with(priors={**self.priors, **priors})
+
+    def with_bounds(self, bounds: Mapping[str, tuple[Any, Any]]) -> Model:
+        """Sets the smallest and largest value of parameters, inside those that the component declares.
+
+        Raises `KeyError` for an unknown name, `ValueError` where they are not in order, wider than the component is
+        defined for, or exclude the present value or the prior.
+        """
+        known = self.parameters
+        numbers = {}
+        for name, (low, high) in bounds.items():
+            parameter = self._check(name, known, changing="bounds")
+            low, high = (float(units.number(value, parameter.unit, name)) for value in (low, high))
+            declared = self._with(_bounds={}).parameters[name].bounds
+            if not (low < high and declared[0] <= low and high <= declared[1]):
+                raise ValueError(
+                    f"bounds of {name} must rise and lie within ({declared[0]:g}, {declared[1]:g}) {parameter.unit}, "
+                    f"got ({low:g}, {high:g})"
+                )
+            numbers[name] = (low, high)
+        changed = self._with(_bounds={**self._bounds, **numbers})
+        for name, parameter in changed.parameters.items():
+            if name in numbers:
+                parameter.check_value(parameter.value)
+                if parameter.prior is not None:
+                    _check_prior(parameter, parameter.prior)
+        return changed
+
+    def freeze(self, *names: str) -> Model:
+        """Holds parameters at their values. Raises `KeyError` for an unknown name, `ValueError` for a linked one."""
+        return self._with_freedom(names, False)
+
+    def thaw(self, *names: str) -> Model:
+        """Lets a fit vary parameters. Raises `KeyError` for an unknown name, `ValueError` for a linked one."""
+        return self._with_freedom(names, True)
+
+    def _with_freedom(self, names: Iterable[str], free: bool) -> Model:
+        known = self.parameters
+        for name in names:
+            self._check(name, known, changing="freedom")
+        return self._with(_freedom={**self._freedom, **dict.fromkeys(names, free)})
+
+    def link(self, name: str, to: str | Iterable[str], function: Callable[..., Any] | None = None) -> Model:
+        """Makes a parameter equal to another one, or a function of others.
+
+        Args:
+            name: the parameter that follows. Its own prior, if it has one, sleeps until it is unlinked.
+            to: what it follows: one name, or several.
+            function: takes the values of `to` in order; written with jax.numpy. Without it, equality.
+
+        Raises `KeyError` for an unknown name, `ValueError` for a ring of links, for units that differ under equality
+        and for a function that gives no finite number at the present values.
+        """
+        inputs = (to,) if isinstance(to, str) else tuple(to)
+        known = self.parameters
+        for each in (name, *inputs):
+            self._check(each, known)
+        if function is None and len(inputs) != 1:
+            raise ValueError(f"a link of {name} to {len(inputs)} parameters needs function=...")
+        if function is None and known[name].unit != known[inputs[0]].unit:
+            raise ValueError(
+                f"{name} is in {known[name].unit or 'no unit'} and {inputs[0]} in {known[inputs[0]].unit or 'no unit'}: "
+                "give the law that joins them as function=..."
+            )
+        linked = self._with(links={**self.links, name: Link(inputs, function)})
+        parameters.link_order(linked.links)
+        value = linked.values[name]
+        if not (np.ndim(value) == 0 and np.isfinite(value)):
+            raise ValueError(f"the link of {name} gives {value!r} at the present values, not one finite number")
+        return linked.at({})
+
+    def unlink(self, *names: str) -> Model:
+        """Frees parameters of their links; each keeps its present value. Raises `ValueError` where one is not linked."""
+        known = self.parameters
+        for name in names:
+            self._check(name, known)
+            if name not in self.links:
+                raise ValueError(f"{name} is not linked; linked are: {', '.join(self.links) or 'none'}")
+        return self._with(links={name: link for name, link in self.links.items() if name not in names})
+
+    def _check(self, name: str, known: Mapping[str, Parameter], changing: str | None = None) -> Parameter:
+        """The parameter of that name; raises where there is none, or where it is linked and may not be changed."""
+        if name not in known:
+            raise parameters.unknown(name, known, "parameter")
+        if changing and known[name].link is not None:
+            raise ValueError(f"{name} is linked ({known[name].link}), so it has no {changing} of its own; unlink it first")
+        return known[name]
+
+    # -- showing ---------------------------------------------------------------------------------------------------
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        values = self.values
+        return [
+            (name, f"{float(values[name]):.6g}", p.unit, "({:g}, {:g})".format(*p.bounds),
+             parameters.prior_text(p.prior) if p.link is None else "", p.state)
+            for name, p in self.parameters.items()
+        ]  # fmt: skip
+
+    def __repr__(self) -> str:
+        rows = [_COLUMNS, *self._rows()]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+        lines.insert(1, "  ".join("-" * width for width in widths))
+        return "\n".join([*(repr(source) for source in self.sources), "", *lines])
+
+    def _repr_html_(self) -> str:
+        sources = "<br>".join(html.escape(repr(source)) for source in self.sources)
+        head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
+        body = "".join(
+            "<tr>" + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row) + "</tr>"
+            for row in self._rows()
+        )
+        return f"<p>{sources}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+_COLUMNS = ("parameter", "value", "unit", "bounds", "prior", "state")
+
+
+def _replace_values(source: PointSource, values: Mapping[str, Any]) -> PointSource:
+    """The source with the values that its parameters have in `values`, unchecked: they may be traced."""
+
+    def replace(component: AbstractComponent) -> AbstractComponent:
+        fields = parameters.declarations(component)
+        names = {field: parameters.full_name(source.name, component.label, field) for field in fields}
+        return component.with_fields(**{field: values[name] for field, name in names.items()})
+
+    return dataclasses.replace(source, spectrum=source.spectrum.map_components(replace))
+
+
+def _check_prior(parameter: Parameter, prior: Any) -> None:
+    """Raises where `prior` is not a continuous distribution of one number inside the parameter's bounds."""
+    import numpyro.distributions as dist
+
+    if not isinstance(prior, dist.Distribution) or prior.batch_shape != () or prior.event_shape != ():
+        raise TypeError(f"the prior of {parameter.name} must be a numpyro distribution of one number, got {prior!r}")
+    if prior.is_discrete:
+        raise TypeError(f"the prior of {parameter.name} must be continuous, got {type(prior).__name__}")
+    low, high = parameter.bounds
+    first, last = parameters.prior_support(prior)
+    if low <= first and last <= high:
+        return
+    draws = np.asarray(prior.sample(jax.random.key(0), (20_000,)))
+    outside = float(np.mean((draws < low) | (draws > high)))
+    if outside > _PRIOR_MASS_OUTSIDE:
+        raise ValueError(
+            f"{outside:.2g} of the prior {parameters.prior_text(prior)} of {parameter.name} lies outside the bounds "
+            f"({low:g}, {high:g}) {parameter.unit}: truncate it (dist.TruncatedNormal(..., low=, high=), dist.Uniform) "
+            "or widen the bounds with model.with_bounds"
+        )

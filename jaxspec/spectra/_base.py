@@ -1,0 +1,296 @@
+"""What every spectral component is, and the algebra that joins components into a spectrum."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from jaxspec import parameters, quadrature
+
+
+class AbstractSpectrum(eqx.Module):
+    """A function of photon energy built of components: one component, or several joined by + and *.
+
+    It is a pytree whose leaves are the parameters: it can be called, differentiated, vectorised as it stands.
+    """
+
+    kind: ClassVar[str]  # "additive", "multiplicative" or "convolution"
+
+    @abc.abstractmethod
+    def evaluate(self, energy: jax.Array) -> jax.Array:
+        """The value at one energy in keV."""
+
+    @abc.abstractmethod
+    def components(self) -> dict[str, AbstractComponent]:
+        """The components by name, in the order in which they are written."""
+
+    @abc.abstractmethod
+    def map_components(self, function: Callable[[AbstractComponent], AbstractComponent]) -> AbstractSpectrum:
+        """The same spectrum with each component replaced by `function(component)`."""
+
+    def parts(self) -> dict[str, AbstractSpectrum]:
+        """What each additive component contributes: with all that multiplies and convolves it. By component name."""
+        return {name: component for name, component in self.components().items() if component.kind == "additive"}
+
+    def __call__(self, energy: Any) -> jax.Array:
+        """The value at any array of energies: keV, or a `Quantity`.
+
+        For an additive spectrum this is N(E) in photons / (cm2 s keV).
+        """
+        if hasattr(energy, "unit"):
+            import astropy.units as u
+
+            energy = energy.to_value(u.keV, equivalencies=u.spectral())
+        energy = jnp.asarray(energy)
+        if not jnp.issubdtype(energy.dtype, jnp.inexact):
+            energy = energy.astype(jnp.zeros(()).dtype)
+        return jnp.vectorize(self.evaluate)(energy)
+
+    def integral(self, low: jax.Array, high: jax.Array, moment: int = 0) -> jax.Array:
+        """The integral of E^moment N(E) dE over each bin: photons / (cm2 s) for moment 0, keV / (cm2 s) for 1.
+
+        Args:
+            low, high: bin edges in keV, positive, of one shape.
+            moment: 0, 1 or 2.
+
+        A component overrides it where it has a closed form.
+        """
+        return quadrature.integrate(self, low, high, moment)
+
+    def __add__(self, other: Any) -> AbstractSpectrum:
+        return Sum(self, other)
+
+    def __mul__(self, other: Any) -> AbstractSpectrum:
+        return Product(self, other)
+
+    def __radd__(self, other: Any) -> AbstractSpectrum:
+        raise _no_spectrum(other, "+")
+
+    def __rmul__(self, other: Any) -> AbstractSpectrum:
+        raise _no_spectrum(other, "*")
+
+
+class AbstractComponent(AbstractSpectrum):
+    """One term of a spectrum. A subclass declares its parameters with `parameter` and defines `evaluate`.
+
+    Args:
+        name: what it is called in parameter names and tables; without one, its class name in lower case.
+
+    Raises `ValueError` where a parameter lies outside the bounds that the component declares.
+    """
+
+    name: str | None = eqx.field(static=True, default=None, kw_only=True)
+
+    def __check_init__(self) -> None:
+        if self.name is not None:
+            parameters.check_name(self.name, "component")
+        for field, declared in parameters.declarations(self).items():
+            value = getattr(self, field)
+            low, high = declared.bounds
+            if isinstance(value, (int, float)) and not low <= value <= high:
+                raise ValueError(
+                    f"{type(self).__name__}: {field} = {value:g} {declared.unit} lies outside its bounds "
+                    f"({low:g}, {high:g}) ({declared.doc})"
+                )
+
+    @property
+    def label(self) -> str:
+        """The component's name in a spectrum."""
+        return self.name or type(self).__name__.lower()
+
+    def components(self) -> dict[str, AbstractComponent]:
+        return {self.label: self}
+
+    def map_components(self, function: Callable[[AbstractComponent], AbstractComponent]) -> AbstractComponent:
+        return function(self)
+
+    def with_fields(self, **fields: Any) -> AbstractComponent:
+        """The same component with other fields, unchecked and unconverted: they may be traced."""
+        new = object.__new__(type(self))
+        for field in dataclasses.fields(self):
+            object.__setattr__(new, field.name, fields.get(field.name, getattr(self, field.name)))
+        return new
+
+    def __repr__(self) -> str:
+        fields = [f"{field}={_short(getattr(self, field))}" for field in parameters.declarations(self)]
+        if self.name is not None:
+            fields.append(f"name={self.name!r}")
+        return f"{type(self).__name__}({', '.join(fields)})"
+
+
+class AbstractAdditive(AbstractComponent):
+    """A component that emits: `evaluate` is N(E) in photons / (cm2 s keV)."""
+
+    kind = "additive"
+
+
+class AbstractMultiplicative(AbstractComponent):
+    """A component that multiplies others: `evaluate` is a factor without unit."""
+
+    kind = "multiplicative"
+
+
+class AbstractConvolution(AbstractComponent):
+    """A component that acts on a whole spectrum: `redshift(powerlaw)`. It defines `transform` in place of `evaluate`."""
+
+    kind = "convolution"
+
+    @abc.abstractmethod
+    def transform(self, spectrum: AbstractSpectrum, energy: jax.Array) -> jax.Array:
+        """N(E) at one energy in keV of what becomes of `spectrum`."""
+
+    def transform_integral(
+        self, spectrum: AbstractSpectrum, low: jax.Array, high: jax.Array, moment: int
+    ) -> jax.Array:
+        """The integral of E^moment N(E) dE over each bin of what becomes of `spectrum`."""
+        return quadrature.integrate(jnp.vectorize(lambda energy: self.transform(spectrum, energy)), low, high, moment)
+
+    def evaluate(self, energy: jax.Array) -> jax.Array:
+        raise TypeError(f"{type(self).__name__} acts on a spectrum: write {self.label}(spectrum)")
+
+    def __call__(self, spectrum: Any) -> AbstractSpectrum:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """What becomes of an additive spectrum."""
+        return Convolved(self, spectrum)
+
+
+class Sum(AbstractSpectrum):
+    """The sum of two additive spectra."""
+
+    kind = "additive"
+    left: AbstractSpectrum
+    right: AbstractSpectrum
+
+    def __check_init__(self) -> None:
+        for term in (self.left, self.right):
+            if not isinstance(term, AbstractSpectrum):
+                raise _no_spectrum(term, "+")
+            if term.kind != "additive":
+                raise TypeError(f"{term!r} is {term.kind}; only additive spectra can be added. Did you mean '*'?")
+        self.components()
+
+    def evaluate(self, energy: jax.Array) -> jax.Array:
+        return self.left.evaluate(energy) + self.right.evaluate(energy)
+
+    def integral(self, low: jax.Array, high: jax.Array, moment: int = 0) -> jax.Array:
+        return self.left.integral(low, high, moment) + self.right.integral(low, high, moment)
+
+    def components(self) -> dict[str, AbstractComponent]:
+        return _join(self.left, self.right)
+
+    def map_components(self, function: Callable[[AbstractComponent], AbstractComponent]) -> Sum:
+        return Sum(self.left.map_components(function), self.right.map_components(function))
+
+    def parts(self) -> dict[str, AbstractSpectrum]:
+        return {**self.left.parts(), **self.right.parts()}
+
+    def __repr__(self) -> str:
+        return f"{self.left!r} + {self.right!r}"
+
+
+class Product(AbstractSpectrum):
+    """The product of a multiplicative spectrum and another spectrum, which may be additive or multiplicative."""
+
+    left: AbstractSpectrum
+    right: AbstractSpectrum
+
+    def __init__(self, left: Any, right: Any) -> None:
+        for factor in (left, right):
+            if not isinstance(factor, AbstractSpectrum):
+                raise _no_spectrum(factor, "*")
+            if factor.kind == "convolution":
+                raise TypeError(f"{factor!r} is a convolution: write {factor.label}(spectrum)")
+        if left.kind == right.kind == "additive":
+            raise TypeError(f"{left!r} and {right!r} are both additive: one factor of a product is multiplicative")
+        # The additive factor comes last, whichever way round the user wrote it.
+        self.left, self.right = (right, left) if left.kind == "additive" else (left, right)
+        self.components()
+
+    @property
+    def kind(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Additive where one factor is."""
+        return self.right.kind
+
+    def evaluate(self, energy: jax.Array) -> jax.Array:
+        return self.left.evaluate(energy) * self.right.evaluate(energy)
+
+    def components(self) -> dict[str, AbstractComponent]:
+        return _join(self.left, self.right)
+
+    def map_components(self, function: Callable[[AbstractComponent], AbstractComponent]) -> Product:
+        return Product(self.left.map_components(function), self.right.map_components(function))
+
+    def parts(self) -> dict[str, AbstractSpectrum]:
+        return {name: Product(self.left, part) for name, part in self.right.parts().items()}
+
+    def __repr__(self) -> str:
+        return " * ".join(f"({f!r})" if isinstance(f, Sum) else repr(f) for f in (self.left, self.right))
+
+
+class Convolved(AbstractSpectrum):
+    """What a convolution component makes of an additive spectrum."""
+
+    kind = "additive"
+    convolution: AbstractConvolution
+    spectrum: AbstractSpectrum
+
+    def __check_init__(self) -> None:
+        if not isinstance(self.spectrum, AbstractSpectrum) or self.spectrum.kind != "additive":
+            raise TypeError(f"{self.convolution.label}(...) acts on an additive spectrum, got {self.spectrum!r}")
+        self.components()
+
+    def evaluate(self, energy: jax.Array) -> jax.Array:
+        return self.convolution.transform(self.spectrum, energy)
+
+    def integral(self, low: jax.Array, high: jax.Array, moment: int = 0) -> jax.Array:
+        return self.convolution.transform_integral(self.spectrum, low, high, moment)
+
+    def components(self) -> dict[str, AbstractComponent]:
+        return _join(self.convolution, self.spectrum)
+
+    def map_components(self, function: Callable[[AbstractComponent], AbstractComponent]) -> Convolved:
+        convolution = self.convolution.map_components(function)
+        assert isinstance(convolution, AbstractConvolution)  # for the type checker: a component keeps its class
+        return Convolved(convolution, self.spectrum.map_components(function))
+
+    def parts(self) -> dict[str, AbstractSpectrum]:
+        return {name: Convolved(self.convolution, part) for name, part in self.spectrum.parts().items()}
+
+    def __repr__(self) -> str:
+        return f"{self.convolution!r}({self.spectrum!r})"
+
+
+def _join(left: AbstractSpectrum, right: AbstractSpectrum) -> dict[str, AbstractComponent]:
+    """The components of both; raises `ValueError` where two have one name."""
+    first, second = left.components(), right.components()
+    for name in second:
+        if name in first:
+            cls = type(second[name]).__name__
+            raise ValueError(
+                f"two components of one spectrum are called {name!r}: name one of them, like {cls}(..., name='{name}2')"
+            )
+    return {**first, **second}
+
+
+def _no_spectrum(value: Any, sign: str) -> TypeError:
+    hint = " A factor is written Constant(factor=...) * spectrum." if sign == "*" else ""
+    return TypeError(f"{value!r} is not a spectrum, so '{sign}' cannot join it to one.{hint}")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, (int, float)) else str(value)
+
+
+def walk_classes(cls: type[AbstractComponent]) -> Iterator[type[AbstractComponent]]:
+    """Every concrete component class below `cls` that has been defined so far."""
+    for child in cls.__subclasses__():
+        if not getattr(child, "__abstractmethods__", None):
+            yield child
+        yield from walk_classes(child)
+
+
