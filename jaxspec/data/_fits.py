@@ -41,9 +41,7 @@ def address(text: Any) -> Address:
     """Split `file.pha{2}` and `file.fits[SPECTRUM]` into their parts."""
     match = re.fullmatch(r"(.*?)(?:\[([^\]]*)\])?(?:\{(\d+)\})?", str(text).strip(), flags=re.DOTALL)
     assert match is not None  # every group is optional
-    extension: str | int | None = match[2]
-    if extension is not None and extension.isdigit():
-        extension = int(extension)
+    extension: str | int | None = int(match[2]) if (match[2] or "").isdigit() else match[2]
     return Address(Path(match[1]), int(match[3]) if match[3] else None, extension)
 
 
@@ -53,7 +51,7 @@ def names_no_file(text: Any) -> bool:
 
 
 def find_file(text: str, beside: Path, keyword: str, argument: str) -> Address:
-    """The file that a keyword of the file `beside` names: beside it, then where it says, then its bare name."""
+    """The file that a keyword of `beside` names: beside it, then where it says, then its bare name."""
     wanted = address(text)
     candidates = [beside.parent / wanted.path, wanted.path, beside.parent / wanted.path.name]
     for candidate in candidates:
@@ -62,8 +60,8 @@ def find_file(text: str, beside: Path, keyword: str, argument: str) -> Address:
             if path.is_file() and (path.suffix or candidate.suffix != ".gz"):
                 return wanted._replace(path=path)
     raise FileNotFoundError(
-        f"{beside}: {keyword} names {str(text).strip()!r}, which is neither beside the file nor where it says. "
-        f"Give {argument}=<path>, or {argument}='none' to do without"
+        f"{beside}: {keyword} names {str(text).strip()!r}, which is neither beside the file nor where it "
+        f"says. Give {argument}=<path>, or {argument}='none' to do without"
     )
 
 
@@ -158,7 +156,7 @@ def header_number(hdu: Any, name: str) -> float | None:
 
 
 def scale(hdu: Any, name: str, unit_name: str, repairs: list[Repair]) -> float:
-    """The factor from the unit of a column to `unit_name`, which the column is taken to be in if it has none."""
+    """The factor from a column's unit to `unit_name`, which the column is taken to be in if it has none."""
     import astropy.units as u
 
     index = column_index(hdu, name)
@@ -184,7 +182,9 @@ def scale(hdu: Any, name: str, unit_name: str, repairs: list[Repair]) -> float:
 
 def say(path: Any, repairs: list[Repair], stacklevel: int = 3) -> tuple[str, ...]:
     """Warn once about the repairs that could change a number; return all of them as text."""
-    loud = [repair.text for repair in repairs if repair.loud]
+    loud = list(dict.fromkeys(repair.text for repair in repairs if repair.loud))
     if loud:
-        warnings.warn(f"{path}: " + "; ".join(dict.fromkeys(loud)), RepairWarning, stacklevel=stacklevel)
+        # A time series repeats the same fault in every row.
+        more = f"; and {len(loud) - 3} more, see info()" if len(loud) > 3 else ""
+        warnings.warn(f"{path}: " + "; ".join(loud[:3]) + more, RepairWarning, stacklevel=stacklevel)
     return tuple(dict.fromkeys(repair.text for repair in repairs))

@@ -1,4 +1,4 @@
-"""Which channels are summed into one bin: every rule gives a label per channel, -1 where the channel is left out."""
+"""Which channels are summed into one bin: a label per channel, -1 where the channel is left out."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ METHODS: dict[str | None, str | None] = {
 def from_file(grouping: np.ndarray, bad: np.ndarray) -> np.ndarray:
     """Labels of the bins that a GROUPING column describes: -1 continues a bin, anything else starts one.
 
-    As XSPEC, a bin ends where the quality changes between good and bad, and a good channel with -1 behind a bad one
-    starts a bin of its own.
+    As XSPEC, a bin ends where the quality changes between good and bad, and a good channel with -1 behind a
+    bad one starts a bin of its own.
     """
     starts = grouping != -1
     starts[0] = True
@@ -42,7 +42,7 @@ def relabelled(groups: np.ndarray, keep: np.ndarray) -> np.ndarray:
 
 
 def runs(keep: np.ndarray, bad: np.ndarray) -> list[tuple[int, int]]:
-    """First and last + 1 of the runs of kept neighbours of one quality: bins never reach across their ends."""
+    """First and last + 1 of the runs of kept neighbours of one quality: no bin crosses their ends."""
     state = np.where(keep, 1 + bad, 0)
     edges = np.flatnonzero(np.diff(state)) + 1
     first = np.concatenate([[0], edges])
@@ -82,7 +82,7 @@ def minimum(pieces: list[tuple[int, int]], values: np.ndarray, threshold: float)
 def significance(
     pieces: list[tuple[int, int]], net: np.ndarray, variance: np.ndarray, threshold: float
 ) -> list[int]:
-    """Starts of the shortest bins whose net counts exceed `threshold` standard deviations; a rest joins the last."""
+    """Starts of the shortest bins with net counts of `threshold` deviations; a rest joins the last."""
     starts = []
     for first, last in pieces:
         bins, total, square = [first], 0.0, 0.0
@@ -98,10 +98,10 @@ def significance(
 
 
 def resolution(response: Response) -> np.ndarray:
-    """(n_channels,) full width at half maximum of the response at each channel's energy, in channels, at least 1."""
+    """(n_channels,) full width at half maximum of the response at each channel's energy, in channels."""
     columns = response.matrix.tocsc()
-    widths = np.full(columns.shape[1], np.nan)
-    for index in range(columns.shape[1]):
+    widths = np.full(response.energy_low.size, np.nan)
+    for index in range(widths.size):
         part = slice(columns.indptr[index], columns.indptr[index + 1])
         channel, values = columns.indices[part], columns.data[part]
         if channel.size:
@@ -131,8 +131,9 @@ def _half_width(profile: np.ndarray) -> float:
 def optimal_sizes(counts: np.ndarray, width: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """(n_channels,) best bin size in channels (Kaastra & Bleeker 2016, A&A 587, A151, section 5).
 
-    With N the counts in one width (1.314 times those within the half maximum), R the number of resolution elements
-    and x = ln(N (1 + 0.2 ln R)), the bin is one width for x < 2.119 and (0.08 x + 7 + 1.8 / x) / (x + 5.9) of it above.
+    With N the counts in one width (1.314 times those within the half maximum), R the number of resolution
+    elements and x = ln(N (1 + 0.2 ln R)), the bin is one width for x < 2.119 and (0.08 x + 7 + 1.8 / x) / (x
+    + 5.9) of it above.
     """
     middle = np.arange(counts.size) + 0.5
     total = np.concatenate([[0.0], np.cumsum(counts)])

@@ -16,14 +16,10 @@ def load_observations(
     path: Any, background: Any, response: Any, arf: Any, rows: Any, name: str | None
 ) -> list[Observation]:
     """The observations of a PHA file; each other file is read once."""
-    repairs: list[Repair] = []
     loader = _Loader(background, response, arf)
-    result = []
-    for spectrum in read_spectra(path, rows, repairs):
-        own = list(repairs)
-        result.append(loader.observation(spectrum, name, own))
-        loader.repairs += own
-    say(path, loader.repairs, stacklevel=4)
+    repairs: list[Repair] = []
+    result = [loader.observation(spectrum, name, repairs) for spectrum in read_spectra(path, rows, repairs)]
+    say(path, repairs, stacklevel=4)
     return result
 
 
@@ -32,7 +28,6 @@ class _Loader:
 
     def __init__(self, background: Any, response: Any, arf: Any) -> None:
         self.given = {"BACKFILE": background, "RESPFILE": response, "ANCRFILE": arf}
-        self.repairs: list[Repair] = []
         self.responses: dict[tuple[str, str], tuple[Response, list[Repair]]] = {}
 
     def file(self, spectrum: Spectrum, keyword: str, argument: str) -> Address | None:
@@ -43,10 +38,12 @@ class _Loader:
         named = spectrum.files[keyword]
         return find_file(named, spectrum.path, keyword, argument) if named else None
 
-    def observation(self, spectrum: Spectrum, name: str | None, repairs: list[Repair]) -> Observation:
+    def observation(self, spectrum: Spectrum, name: str | None, said: list[Repair]) -> Observation:
+        repairs = list(spectrum.repairs)
         response = self.response(spectrum, repairs)
-        response, shifted = matched(spectrum, response, repairs)
+        response = matched(spectrum, response, repairs)
         background = self.background(spectrum, repairs)
+        said += repairs
         default = spectrum.path.name.removesuffix(".gz").rsplit(".", 1)[0]
         if spectrum.row is not None:
             default += f"_{spectrum.row}"
@@ -72,6 +69,11 @@ class _Loader:
     def response(self, spectrum: Spectrum, repairs: list[Repair]) -> Response:
         given = self.given["RESPFILE"]
         if isinstance(given, Response):
+            if self.given["ANCRFILE"] is not None and not names_no_file(self.given["ANCRFILE"]):
+                raise TypeError(
+                    "arf= goes with the path of an RMF file; Response.from_ogip(rmf, arf) takes both"
+                )
+            repairs += [Repair(text) for text in given.repairs]
             return given
         file = self.file(spectrum, "RESPFILE", "response")
         if file is None:
@@ -94,13 +96,18 @@ class _Loader:
         if file is None:
             return beside(spectrum) if given is None else None
         rows = file.number
-        spectra = read_spectra(_written(file._replace(number=None)), rows or "all", repairs, background=True)
+        spectra = read_spectra(_written(file._replace(number=None)), rows or "all", [], background=True)
         if len(spectra) > 1:
             if spectrum.row is None or spectrum.row > len(spectra):
                 raise OgipError(
                     f"{spectra[0].where}: the file holds {len(spectra)} spectra; name one as <file>{{n}}"
                 )
             spectra = [spectra[spectrum.row - 1]]
+        if spectra[0].where == spectrum.where:
+            raise OgipError(
+                f"{spectrum.where}: BACKFILE names the spectrum itself; give background=<path> or 'none'"
+            )
+        repairs += spectra[0].repairs
         return aligned(spectra[0], spectrum, repairs)
 
 
@@ -123,40 +130,41 @@ def beside(spectrum: Spectrum) -> Background | None:
     )
 
 
-def matched(spectrum: Spectrum, response: Response, repairs: list[Repair]) -> tuple[Response, int]:
-    """The response of the spectrum's channels, by channel number, and how far the numbers are apart."""
+def matched(spectrum: Spectrum, response: Response, repairs: list[Repair]) -> Response:
+    """The response of the spectrum's channels, by channel number, or by position where that is 1 off."""
     channels = spectrum.channels
     if np.isin(channels, response.channels).all():
         if channels.size == response.channels.size:
-            return response, 0
+            return response
         repairs.append(
             Repair(
                 f"{spectrum.where}: {channels.size} of the {response.channels.size} channels of the response"
             )
         )
-        return response.restricted(np.searchsorted(response.channels, channels)), 0
-    shift = _shift(channels, response.channels)
-    if shift is None:
+        return response.restricted(np.searchsorted(response.channels, channels))
+    if not one_off(channels, response.channels):
         raise OgipError(
-            f"{spectrum.where}: column CHANNEL runs from {channels[0]} to {channels[-1]} ({channels.size} channels), "
-            f"but those of the response {response.name} from {response.channels[0]} to {response.channels[-1]} "
-            f"({response.channels.size}); they must have the same numbers: give the response made for this spectrum"
+            f"{spectrum.where}: column CHANNEL runs {span(channels)}, but the channels of the response "
+            f"{response.name} run {span(response.channels)}; give the response made for this spectrum"
         )
     certain = spectrum.bounds is not None and same_energies(spectrum.bounds, response.channel_low)
-    text = f"{spectrum.where}: channels count from {channels[0]}, those of the response from {response.channels[0]}"
+    text = f"{spectrum.where}: channels run {span(channels)}, those of the response {span(response.channels)}"
     repairs.append(Repair(text + "; matched by position", loud=not certain))
-    return response, shift
+    return response
 
 
-def _shift(numbers: np.ndarray, wanted: np.ndarray) -> int | None:
-    """1 or -1 where that, added to `numbers`, gives the wanted ones exactly."""
-    if numbers.size != wanted.size:
-        return None
-    return next((shift for shift in (1, -1) if np.array_equal(numbers + shift, wanted)), None)
+def span(channels: np.ndarray) -> str:
+    """Channel numbers in words."""
+    return f"from {channels[0]} to {channels[-1]} ({channels.size} channels)"
+
+
+def one_off(numbers: np.ndarray, wanted: np.ndarray) -> bool:
+    """Whether the numbers are all 1 above or all 1 below the wanted ones."""
+    return any(np.array_equal(numbers + shift, wanted) for shift in (1, -1))
 
 
 def same_energies(bounds: tuple[np.ndarray, np.ndarray, np.ndarray], low: np.ndarray) -> bool:
-    """Whether the EBOUNDS of a file are, row by row, those of the response: then the numbering is no matter."""
+    """Whether the EBOUNDS of a file are, row by row, those of the response: numbers do not matter then."""
     return bounds[1].size == low.size and bool(np.allclose(bounds[1], low, rtol=1e-4, atol=1e-6))
 
 
@@ -166,21 +174,15 @@ def aligned(background: Spectrum, source: Spectrum, repairs: list[Repair]) -> Ba
     if not np.array_equal(background.channels, source.channels):
         if np.isin(source.channels, background.channels).all():
             order = np.searchsorted(background.channels, source.channels)
-        elif _shift(background.channels, source.channels) is not None:
-            bounds = background.bounds, source.bounds
-            certain = (
-                bounds[0] is not None and bounds[1] is not None and same_energies(bounds[0], bounds[1][1])
-            )
-            text = (
-                f"{background.where}: channels count from {background.channels[0]}, those of the source from "
-            )
-            repairs.append(Repair(text + f"{source.channels[0]}; matched by position", loud=not certain))
+        elif one_off(background.channels, source.channels):
+            ours, theirs = background.bounds, source.bounds
+            certain = ours is not None and theirs is not None and same_energies(ours, theirs[1])
+            text = f"{background.where}: channels run {span(background.channels)}, those of the source "
+            repairs.append(Repair(text + f"{span(source.channels)}; matched by position", loud=not certain))
         else:
             raise OgipError(
-                f"{background.where}: column CHANNEL runs from {background.channels[0]} to {background.channels[-1]} "
-                f"({background.channels.size} channels), but that of the source {source.where} from "
-                f"{source.channels[0]} to {source.channels[-1]} ({source.channels.size}); "
-                "give a background with the same channels"
+                f"{background.where}: column CHANNEL runs {span(background.channels)}, but that of the "
+                f"source {source.where} {span(source.channels)}; give a background with the same channels"
             )
 
     def part(values: Any) -> Any:

@@ -49,11 +49,12 @@ class Spectrum:
     instrument: str
     start: float | None
     stop: float | None
+    repairs: list[Repair]
     sides: tuple[np.ndarray, float] | None = None
 
 
 def is_spectrum(hdu: Any) -> bool:
-    """Whether an HDU is a spectrum: by its columns, and by name or class where a table could be something else."""
+    """Whether an HDU is a spectrum: by its columns, and by name or class where that is not enough."""
     if not is_table(hdu) or is_matrix(hdu):
         return False
     if column_index(hdu, "COUNTS") is None and column_index(hdu, "RATE") is None:
@@ -103,24 +104,41 @@ def read_spectra(file: Any, rows: Any, repairs: list[Repair], background: bool =
                 raise OgipError(
                     f"{where}: row {rows} was asked for, but the file holds one spectrum (type I)"
                 )
-            return [_Reader(hdu, file.path, None, bounds, repairs).spectrum()]
+            return [_Reader(hdu, file.path, None, bounds).spectrum()]
         count = len(hdu.data)
         rows = file.number if rows is None else rows
         if rows is None and count > 1:
             raise OgipError(
                 f"{where}: the file holds {count} spectra: choose one by row=1 to {count}, or read all"
             )
-        chosen = range(1, count + 1) if rows == "all" else [1 if rows is None else rows]
-        if not 1 <= chosen[0] <= count:
-            raise OgipError(f"{where}: no row {rows}; the file holds {count} spectra")
-        return [_Reader(hdu, file.path, row, bounds, repairs).spectrum() for row in chosen]
+        if rows == "all":
+            return _all_rows(hdu, file.path, bounds, repairs)
+        row = 1 if rows is None else rows
+        if not 1 <= row <= count:
+            raise OgipError(f"{where}: no row {row}; the file holds {count} spectra")
+        return [_Reader(hdu, file.path, row, bounds).spectrum()]
+
+
+def _all_rows(hdu: Any, path: Path, bounds: Any, repairs: list[Repair]) -> list[Spectrum]:
+    """Every row with an exposure: a time series has rows without live time (Fermi GBM: negative)."""
+    readers = [_Reader(hdu, path, row + 1, bounds) for row in range(len(hdu.data))]
+    exposures = np.array([reader.number("EXPOSURE") or 0.0 for reader in readers])
+    if not (exposures > 0).any():
+        raise OgipError(f"{label(path, hdu)}: no row has a positive EXPOSURE")
+    off = np.flatnonzero(exposures <= 0)
+    if off.size:
+        rows = ", ".join(str(row + 1) for row in off[:5]) + (", ..." if off.size > 5 else "")
+        text = f"{label(path, hdu)}: {off.size} rows without positive EXPOSURE left out ({rows})"
+        repairs.append(Repair(text, loud=True))
+    return [readers[row].spectrum() for row in np.flatnonzero(exposures > 0)]
 
 
 class _Reader:
     """Takes the fields of one spectrum from columns or, where there is no such column, from keywords."""
 
-    def __init__(self, hdu: Any, path: Path, row: int | None, bounds: Any, repairs: list[Repair]) -> None:
-        self.hdu, self.path, self.row, self.bounds, self.repairs = hdu, path, row, bounds, repairs
+    def __init__(self, hdu: Any, path: Path, row: int | None, bounds: Any) -> None:
+        self.hdu, self.path, self.row, self.bounds = hdu, path, row, bounds
+        self.repairs: list[Repair] = []
         self.where = label(path, hdu) + ("" if row is None else f" row {row}")
 
     def values(self, name: str) -> Any:
@@ -154,6 +172,7 @@ class _Reader:
             ).strip(),
             start=self.time("TIME", "TSTART"),
             stop=self.time("ENDTIME", "TSTOP"),
+            repairs=self.repairs,
             sides=self.sides(size),
         )
 
@@ -210,14 +229,15 @@ class _Reader:
         counts, errors = self.nature(counts, errors, name)
         if errors is None and (counts < 0).any():
             raise OgipError(
-                f"{self.where}: column {name}, row {np.argmax(counts < 0) + 1}: negative counts without errors"
+                f"{self.where}: column {name}, row {np.argmax(counts < 0) + 1}: "
+                "negative counts without errors"
             )
         return counts, errors, exposure
 
     def nature(
         self, counts: np.ndarray, errors: np.ndarray | None, name: str
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Whether the counts are Poisson (then without errors): the numbers decide, POISSERR only in doubt."""
+        """Whether the counts are Poisson (then without errors): the numbers decide, or POISSERR in doubt."""
         stated = str(self.hdu.header.get("POISSERR", "")).strip().upper() in {"TRUE", "T", "1"}
         whole = np.round(counts)
         # A rate in single precision times the exposure is whole to about 1e-7 of its value.
@@ -231,7 +251,7 @@ class _Reader:
                 return whole, None
             return counts, errors
         if name == "RATE" and is_whole and stated and whole.any():
-            text = f"{self.where}: RATE with POISSERR = T is whole counts over the exposure: read as Poisson counts"
+            text = f"{self.where}: RATE with POISSERR = T is whole counts per exposure: read as Poisson"
             self.repairs.append(Repair(text, loud=True))
             return whole, None
         if errors is not None:
@@ -317,7 +337,7 @@ class _Reader:
 
 
 def _follows_counts(errors: np.ndarray, counts: np.ndarray) -> bool:
-    """Whether errors are a formula of Poisson counts: sqrt(N), with any value at 0, or Gehrels' 1 + sqrt(N + 3/4)."""
+    """Whether errors are a formula of Poisson counts: sqrt(N), any at 0, or Gehrels' 1 + sqrt(N + 3/4)."""
     filled = counts > 0
     root = np.allclose(errors[filled], np.sqrt(counts[filled]), rtol=1e-4)
     return root or bool(np.allclose(errors, 1 + np.sqrt(counts + 0.75), rtol=1e-4))

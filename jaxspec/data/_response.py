@@ -26,7 +26,8 @@ class Response:
     - `matrix`: (n_channels, n_energies) in cm2, dense or sparse; kept sparse.
     - `name`: where it came from; `repairs`: what was put right in the files.
 
-    Raises `ValueError` where sizes disagree, energies are out of order, or anything is negative or not finite.
+    Raises `ValueError` where sizes disagree, energies are out of order, or anything is negative or not
+    finite.
     """
 
     energy_low: np.ndarray
@@ -65,11 +66,12 @@ class Response:
         """Read an RSP file, or an RMF file and its ARF file; gzip too.
 
         A file with several matrices (RSP2) needs one of: `number`, counted from 1; `time` in seconds of the
-        mission's clock, which picks the matrix valid then; `time=(start, stop)`, which weights every matrix by its
-        share of that exposure; `weights`, one for each matrix (counts or exposures), scaled to the sum 1.
+        mission's clock, which picks the matrix valid then; `time=(start, stop)`, which weights every matrix
+        by its share of that exposure; `weights`, one for each matrix (counts or exposures), scaled to the
+        sum 1.
 
-        Raises `FileNotFoundError` for a missing file and `ValueError` for one that is no response, is damaged, or
-        has another energy grid than the ARF.
+        Raises `FileNotFoundError` for a missing file and `ValueError` for one that is no response, is
+        damaged, or has another energy grid than the ARF.
 
         **Reference:** OGIP memos CAL/GEN/92-002 and 92-002a.
         """
@@ -108,11 +110,14 @@ class Response:
             self.repairs,
         )
 
-    def to_ogip(self, path: Any, arf: Any = None) -> None:
-        """Write an RSP file, or an RMF file and, to the path `arf`, the effective area split off."""
+    def to_ogip(self, path: Any, arf: Any = None, *, overwrite: bool = False) -> None:
+        """Write an RSP file, or an RMF file and, to the path `arf`, the effective area split off.
+
+        Raises `FileExistsError` for a file that is there already, unless told to overwrite it.
+        """
         from ._write import write_response
 
-        write_response(self, path, arf)
+        write_response(self, path, arf, overwrite)
 
     def __repr__(self) -> str:
         return (
@@ -281,10 +286,11 @@ def _with_area(values: Any, matrix: Matrix, arf: Any, repairs: list[Repair]) -> 
         np.all(np.abs(low[order] - matrix.energy_low[rows]) <= 1e-2 * width)
         and np.all(np.abs(high[order] - matrix.energy_high[rows]) <= 1e-2 * width)
     ):
+        start, stop = matrix.energy_low.min(), matrix.energy_high.max()
         raise OgipError(
-            f"{file.path}: the ARF has {low.size} bins from {low.min():.6g} to {high.max():.6g} keV, the RMF "
-            f"{matrix.where} has {rows.size} from {matrix.energy_low.min():.6g} to {matrix.energy_high.max():.6g}; "
-            "they must have the same photon bins: make the ARF for this RMF"
+            f"{file.path}: the ARF has {low.size} bins from {low.min():.6g} to {high.max():.6g} keV, but "
+            f"{matrix.where} has {rows.size} from {start:.6g} to {stop:.6g}; they must have the same photon bins: "
+            "make the ARF for this RMF"
         )
     if matrix.kind == "FULL":
         repairs.append(

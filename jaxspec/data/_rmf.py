@@ -16,8 +16,8 @@ from ._fits import (
     column,
     column_index,
     header_number,
-    keyword,
     is_table,
+    keyword,
     label,
     numbers,
     opened,
@@ -50,7 +50,7 @@ class ResponseFile:
 
 
 def is_matrix(hdu: Any) -> bool:
-    """Whether an HDU holds a redistribution matrix: the columns decide, since the keywords are often wrong."""
+    """Whether an HDU holds a redistribution matrix: the columns decide, keywords are often wrong."""
     return is_table(hdu) and all(
         column_index(hdu, name) is not None for name in ("N_GRP", "F_CHAN", "N_CHAN", "MATRIX")
     )
@@ -64,7 +64,7 @@ def is_bounds(hdu: Any) -> bool:
 
 
 def read_response_file(file: Address, repairs: list[Repair], chosen: int | None = None) -> ResponseFile:
-    """Everything in an RMF or RSP file; only the matrix with the number `chosen` (from 1) where one is given."""
+    """Everything in an RMF or RSP file, or only the matrix with the number `chosen`, from 1."""
     path = file.path
     with opened(path) as hdus:
         matrices = [hdu for hdu in hdus if is_matrix(hdu)]
@@ -109,7 +109,7 @@ def read_bounds(hdu: Any, path: Path, repairs: list[Repair]) -> tuple[np.ndarray
 
 def ragged(values: Any, name: str, where: str) -> tuple[np.ndarray, np.ndarray]:
     """A column of scalars, fixed vectors or variable vectors as one flat array and the length of each row."""
-    if getattr(values, "dtype", None) == object:
+    if getattr(getattr(values, "dtype", None), "kind", "") == "O":
         lengths = np.array([np.size(row) for row in values], dtype=np.int64)
         filled = [np.ravel(row) for row in values if np.size(row)]
         flat = np.concatenate(filled) if filled else np.zeros(0)
@@ -130,7 +130,7 @@ def heads(flat: np.ndarray, lengths: np.ndarray, wanted: np.ndarray, name: str, 
     if short.size:
         row = short[0]
         raise OgipError(
-            f"{where}: column {name}, row {row + 1}: {lengths[row]} elements where {wanted[row]} are announced; "
+            f"{where}: column {name}, row {row + 1}: {lengths[row]} elements where {wanted[row]} are due: "
             "the matrix is truncated"
         )
     result = flat[np.repeat(np.cumsum(lengths) - lengths, wanted) + counting(wanted)]
@@ -181,8 +181,8 @@ def channel_shift(
 ) -> int:
     """What to add to F_CHAN to get channel numbers of EBOUNDS.
 
-    TLMINn of F_CHAN is the number of the first channel. Where it is absent OGIP takes 1, but files are written that
-    mean the numbers in EBOUNDS: whichever keeps every group inside the channels is right.
+    TLMINn of F_CHAN is the number of the first channel. Where it is absent OGIP takes 1, but files are
+    written that mean the numbers in EBOUNDS: whichever keeps every group inside the channels is right.
     """
     used = length > 0
     if not used.any():
@@ -191,7 +191,7 @@ def channel_shift(
     index = column_index(hdu, "F_CHAN")
     stated = header_number(hdu, f"TLMIN{index + 1}") if index is not None else None
     by_keyword = int(channels[0] - (1 if stated is None else stated))
-    # A first channel far from the keyword means that EBOUNDS lists a part of the channels, under their true numbers.
+    # A first channel far from the keyword: EBOUNDS lists a part of the channels, under their true numbers.
     candidates = [by_keyword, 0] if stated is not None and abs(by_keyword) <= 1 else [0, by_keyword]
     fits = [
         shift for shift in candidates if lowest + shift >= channels[0] and highest + shift <= channels[-1]
@@ -202,7 +202,7 @@ def channel_shift(
         text = f"{where}: TLMIN of F_CHAN is missing, F_CHAN taken as channel numbers of EBOUNDS"
         repairs.append(Repair(text, loud=abs(by_keyword) > 0))
     elif fits[0] != candidates[0]:
-        text = f"{where}: F_CHAN counts from {int(channels[0]) - fits[0]}, since only so all groups fit the channels"
+        text = f"{where}: F_CHAN counts from {int(channels[0]) - fits[0]}, or groups would leave the channels"
         repairs.append(Repair(text, loud=stated is not None))
     return fits[0]
 
@@ -236,10 +236,10 @@ def assemble(
     starts = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=shape[0]))])
     values = sparse.csr_array((elements, position, starts), shape=shape)
     values.sort_indices()
-    if not values.has_canonical_format:
-        repeated = np.flatnonzero((np.diff(values.indices) == 0) & (np.diff(np.sort(row)) == 0))
-        bad = np.sort(row)[repeated[0]]
-        raise OgipError(f"{where}: columns F_CHAN and N_CHAN, row {bad + 1}: channel groups overlap")
+    repeated = np.flatnonzero((np.diff(values.indices) == 0) & (np.diff(row) == 0))
+    if repeated.size:
+        bad = row[repeated[0]] + 1
+        raise OgipError(f"{where}: columns F_CHAN and N_CHAN, row {bad}: channel groups overlap")
     values.eliminate_zeros()
     return values
 

@@ -24,14 +24,15 @@ class Selection:
 
     - `groups`: (n_channels,) the bin of each channel, -1 where it is left out.
     - `counts`: (n,) source-region counts; `errors`: (n,) their standard deviation, only with "chi2".
-    - `background`: (n,) background-region counts; `background_errors`: (n,) their standard deviation, with "pgstat" and
-      "chi2".
-    - `ratio`: (n,) expected background counts in the source region for each in the background region. In a bin of
-      channels with different ratios it is their arithmetic mean (exact where they are equal).
+    - `background`: (n,) background-region counts; `background_errors`: (n,) their standard deviation, with
+      "pgstat" and "chi2".
+    - `ratio`: (n,) expected background counts in the source region for each in the background region. In a
+      bin of channels with different ratios it is their arithmetic mean (exact where they are equal).
     - `area_scale`: (n_channels,) multiplies the folded model.
     - `channel_low`, `channel_high`: (n,) nominal energies in keV; `exposure` in s; `statistic`: its name.
 
-    With "chi2" the data are counts - ratio * background, with variance errors^2 + (ratio * background_errors)^2.
+    With "chi2" the data are counts - ratio * background, with variance errors^2 + (ratio *
+    background_errors)^2.
     """
 
     groups: np.ndarray
@@ -68,8 +69,15 @@ class Range(NamedTuple):
         return (low + near_low >= self.low) & (high - near_high <= self.high)
 
 
+def parse_ranges(given: tuple[Any, ...], channels: bool, partial: bool) -> list[Range]:
+    """The arguments of `notice` and `ignore`."""
+    if not given:
+        raise TypeError("give at least one range, like '8-30 keV' or (8, 30)")
+    return [parse_range(item, channels, partial) for item in given]
+
+
 def parse_range(given: Any, channels: bool, partial: bool) -> Range:
-    """A range as users give it: "8-30 keV", "**-0.3", "ch 4-128", "bad", or a pair of numbers or quantities."""
+    """A range as users give it: a string like "8-30 keV" or "bad", or a pair of numbers or quantities."""
     if isinstance(given, str):
         return _parse_text(given, channels, partial)
     try:
@@ -97,7 +105,7 @@ def _parse_text(text: str, channels: bool, partial: bool) -> Range:
     match = re.fullmatch(rf"\s*(ch\w*\.?)?\s*{NUMBER}\s*(?:-|to)\s*{NUMBER}\s*(.*?)\s*", text)
     if match is None:
         raise ValueError(
-            f"{text!r} is not a range: write '8-30 keV', '0.1-2 TeV', '**-0.3', '15.0-**', 'ch 4-128' or 'bad'"
+            f"{text!r} is not a range: write '8-30 keV', '**-0.3', '15.0-**', 'ch 4-128' or 'bad'"
         )
     word, low, high, unit_name = match.groups()
     low, high = (None if end == "**" else float(end) for end in (low, high))
@@ -147,6 +155,18 @@ def selected(observation: Observation) -> np.ndarray:
     return mask
 
 
+def not_empty(observation: Observation) -> Observation:
+    """The observation, if it has a channel left."""
+    if not selected(observation).any():
+        response = observation.response
+        raise ValueError(
+            f"{observation.name}: no channel is left; channels run from {response.channels[0]} to "
+            f"{response.channels[-1]} and from {response.channel_low.min():.6g} to "
+            f"{response.channel_high.max():.6g} keV"
+        )
+    return observation
+
+
 def bad(observation: Observation) -> np.ndarray:
     """(n_channels,) bool: the channels with a quality flag other than 0."""
     if observation.quality is None:
@@ -162,7 +182,7 @@ def _bins(observation: Observation) -> np.ndarray:
 
 def labels(observation: Observation, keep: np.ndarray) -> np.ndarray:
     """(n_channels,) the bin of each channel by the observation's grouping, -1 where it is left out."""
-    method, number = observation.grouping_method, observation.grouping_number
+    method, number = observation.grouping_method, observation.grouping_number or 0.0
     if method in (None, "file"):
         return _grouping.relabelled(_bins(observation), keep)
     pieces = _grouping.runs(keep, bad(observation))
@@ -216,23 +236,23 @@ def select(observation: Observation) -> Selection:
     low, high = np.full(n_bins, np.inf), np.full(n_bins, -np.inf)
     np.minimum.at(low, used, response.channel_low[keep])
     np.maximum.at(high, used, response.channel_high[keep])
-    source, background, statistic = observation, observation.background, observation.statistic
+    source, background, statistic = observation, observation.background, str(observation.statistic)
     counts = summed(source.counts)
     variance = summed(_total_variance(source, statistic))
-    behind = behind_variance = ratio = None
+    behind = behind_errors = ratio = None
     if background is not None and statistic != "cstat":
         behind = summed(background.counts)
-        behind_variance = summed(_total_variance(background, statistic))
         ratio = frozen(summed(channel_ratio(observation)) / np.bincount(used))
+        if statistic in ("chi2", "pgstat"):
+            behind_errors = frozen(np.sqrt(summed(_total_variance(background, statistic))))
     if statistic == "chi2" and observation.errors is None:
         variance = _xspec_zeros(counts, variance, behind, ratio)
-    needs_behind = behind_variance is not None and statistic in ("chi2", "pgstat")
     result = Selection(
         groups=frozen(groups),
         counts=counts,
         errors=frozen(np.sqrt(variance)) if statistic == "chi2" else None,
         background=behind,
-        background_errors=frozen(np.sqrt(behind_variance)) if needs_behind else None,
+        background_errors=behind_errors,
         ratio=ratio,
         area_scale=frozen(np.array(np.broadcast_to(observation.area_scale, observation.counts.shape))),
         channel_low=frozen(low),
@@ -254,7 +274,7 @@ def _total_variance(data: Any, statistic: str) -> np.ndarray:
 def _xspec_zeros(
     counts: np.ndarray, variance: np.ndarray, background: np.ndarray | None, ratio: np.ndarray | None
 ) -> np.ndarray:
-    """XSPEC's variance of empty bins: 1, or min(1, ratio^2) with an empty background; 0 beside a filled one."""
+    """XSPEC's variance of empty bins: 1, min(1, ratio^2) with empty background, 0 with a filled one."""
     if background is None or ratio is None:
         return np.where(counts > 0, variance, 1.0)
     return np.where(counts > 0, variance, np.where(background > 0, 0.0, np.minimum(1.0, ratio**2)))
