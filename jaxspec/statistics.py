@@ -4,23 +4,23 @@ Conventions, for every function here:
 
 - `expected` $s$: expected source counts in the bin (exposure and area scale included);
 - `counts` $S$: counts in the source region;
-- `background` $B$: counts in the background region, Poisson or with a Gaussian error `background_error` $\sigma$;
-- `ratio` $\alpha$: expected background counts in the source region per background count in the background region,
-  so a background expectation $b$ there predicts $M = s + \alpha b$ counts in the source region.
+- `background` $B$: counts in the background region, with `background_error` $\sigma$ where that is Gaussian;
+- `ratio` $\alpha$: expected background counts in the source region per background count in the background
+  region, so that a background expectation $b$ there predicts $M = s + \alpha b$ counts in the source region.
 
-All arguments broadcast; the result has one value per bin. A statistic is $2 \ln (L_\mathrm{saturated} / L)$: 0 for a
-perfect fit, and `-stat / 2 + ..._saturated(data)` is the normalised log-likelihood, factorials included. The saturated
-part depends on data alone, so a caller computes it once.
+All arguments broadcast; the result has one value per bin. A statistic is $2 \ln (L_\mathrm{saturated} /
+L)$, 0 for a perfect fit, and `-stat / 2 + ..._saturated(data)` is the normalised log-likelihood, factorials
+included. The saturated part depends on data alone, so a caller computes it once.
 
-**Expected counts that are zero or negative.** A bin with counts and nothing expected has likelihood 0. Below a floor of
-1e-25 counts (1e-12 in float32) the logarithm is continued by its tangent, so the statistic at `expected` = 0 is
-large, finite, and its gradient is finite and points to more counts. A negative expectation is no model: it is taken
-as 0, and every count below zero costs another 1000. The gradient is then exactly -1000, whatever the data, so a
-minimiser finds the way back.
+**Zero or negative expected counts.** A bin with counts where none are expected has likelihood 0. Below a
+floor of 1e-25 counts (1e-12 in float32) the logarithm is continued by its tangent, so the statistic at zero
+is large and finite, with a finite gradient that points to more counts. A negative expectation is no model:
+it is taken as 0 and costs another 1000 per count below zero. The gradient there is -1000 whatever the data
+are, so that a minimiser finds the way back.
 
-First and second derivatives, forward and reverse, are exact and finite everywhere. They are written out because
-differentiating the square roots of the profiled background gives 0 / 0 in bins without background counts, and because
-the envelope theorem makes them cheap: at the best background the gradient is $2 (1 - S / M)$.
+First and second derivatives, forward and reverse, are finite everywhere. They are written out because
+automatic ones of the profiled background's square root are 0 / 0 in bins without background counts, and
+because the envelope theorem makes them cheap: at the best background the gradient is $2 (1 - S / M)$.
 """
 
 import functools
@@ -70,7 +70,7 @@ def pstat(expected: ArrayLike, counts: ArrayLike, known_background: ArrayLike) -
 
 
 def wstat(expected: ArrayLike, counts: ArrayLike, background: ArrayLike, ratio: ArrayLike) -> jax.Array:
-    r"""W statistic, Poisson counts in the source and in the background region, the background profiled out bin by bin.
+    r"""W statistic, Poisson counts in source and background region, the background profiled out bin by bin.
 
     $$W = 2 \min_{b \ge 0} \left[ s + (1 + \alpha) b - S - B - S \ln \frac{s + \alpha b}{S}
           - B \ln \frac{b}{B} \right]$$
@@ -95,9 +95,9 @@ def pgstat(
     $$PG = 2 \min_{b \ge 0} \left[ s + \alpha b - S - S \ln \frac{s + \alpha b}{S}
           + \frac{(B - b)^2}{2 \sigma^2} \right]$$
 
-    `background` and its standard deviation `background_error` are counts in the background region; an error of 0 gives
-    the P statistic with background $\alpha B$. The background is not allowed below zero: XSPEC lets it, which makes
-    its statistic smaller, even negative, in bins where $B < \alpha \sigma^2$.
+    `background` and its standard deviation `background_error` are counts in the background region; an error
+    of 0 gives the P statistic with background $\alpha B$. A background below zero is not allowed; XSPEC
+    allows it, which makes its statistic smaller, even negative, where $B < \alpha \sigma^2$.
 
     **Reference:** XSPEC manual, appendix "Statistics in XSPEC", pgstat.
     """
@@ -137,6 +137,115 @@ def pgstat_saturated(counts: ArrayLike, background_error: ArrayLike) -> jax.Arra
     return cstat_saturated(S) - jnp.where(measured, normalisation, 0.0)
 
 
+def lstat(
+    expected: ArrayLike, counts: ArrayLike, background: ArrayLike, ratio: ArrayLike, *, terms: int
+) -> jax.Array:
+    r"""L statistic, minus twice the log-likelihood of `wstat`'s data with the background integrated out.
+
+    $$p(S, B | s) = \int_0^\infty db\, P(S | s + \alpha b)\, P(B | b) = e^{-s} \sum_{j=0}^{S} \frac{s^j}{j!}
+      \frac{\alpha^{S - j}}{(1 + \alpha)^{S + B - j + 1}} \frac{(S + B - j)!}{(S - j)!\, B!}$$
+
+    The prior of each bin's background is flat. Normalised already, so it has no saturated part and is not 0
+    for a perfect fit. `terms` is the largest count plus one; the cost is proportional to it. It has
+    derivatives with respect to `expected` and `ratio`. In faint spectra it is biased more than `wstat`.
+
+    **Reference:** Loredo 1992, in Statistical Challenges in Modern Astronomy, eq. 5.13; XSPEC manual, lstat.
+    """
+    s, S, B, alpha = _arrays(expected, counts, background, ratio)
+    return -2 * _log_marginal(terms, _not_negative(s), S, B, alpha) + _cost(s)
+
+
+def chi2(
+    expected: ArrayLike,
+    counts: ArrayLike,
+    variance: ArrayLike,
+    background: ArrayLike = 0.0,
+    ratio: ArrayLike = 0.0,
+    systematic: ArrayLike = 0.0,
+) -> jax.Array:
+    r"""Chi-squared of the background-subtracted counts: $(S - \alpha B - s)^2 / (\sigma^2 + (f s)^2)$.
+
+    `variance` $\sigma^2$ is that of the net counts: given errors squared, or one of the functions below.
+    `systematic` $f$ is a fraction of the model; a fraction of the data (the column SYS_ERR) is the caller's
+    to add to the variance. Negative expected counts are as good as others.
+
+    **Reference:** XSPEC manual, commands weight and systematic.
+    """
+    s, S, variance, B, alpha, f = _arrays(expected, counts, variance, background, ratio, systematic)
+    return (S - alpha * B - s) ** 2 / (variance + (f * s) ** 2)
+
+
+def chi2_saturated(variance: ArrayLike) -> jax.Array:
+    r"""Gaussian log-likelihood of a perfect fit: $-\ln(2 \pi \sigma^2) / 2$ per bin."""
+    (variance,) = _arrays(variance)
+    return -0.5 * jnp.log(2 * math.pi * variance)
+
+
+def data_variance(
+    counts: ArrayLike, background: ArrayLike | None = None, ratio: ArrayLike = 1.0
+) -> jax.Array:
+    r"""Variance of the net counts from the counts themselves, by XSPEC's rule for zeros.
+
+    $S + \alpha^2 B$; where both are 0, the smaller of 1 and $\alpha^2$ (1 without a background).
+
+    **Reference:** XSPEC manual, command weight (standard); Sherpa, chi2xspecvar.
+    """
+    S, B, alpha = _arrays(counts, 0.0 if background is None else background, ratio)
+    variance = S + alpha**2 * B
+    empty = 1.0 if background is None else jnp.minimum(1.0, alpha**2)
+    return jnp.where(variance > 0, variance, empty)
+
+
+def gehrels_variance(
+    counts: ArrayLike, background: ArrayLike | None = None, ratio: ArrayLike = 1.0
+) -> jax.Array:
+    r"""Variance from Gehrels' upper limits, $(1 + \sqrt{S + 3/4})^2$, plus $\alpha^2$ times a background's.
+
+    Larger than the true one: chi-squared per degree of freedom comes out well below 1 at low counts.
+
+    **Reference:** Gehrels 1986, ApJ 303, 336, eq. 7.
+    """
+    S, B, alpha = _arrays(counts, 0.0 if background is None else background, ratio)
+    variance = (1 + jnp.sqrt(S + 0.75)) ** 2
+    return variance if background is None else variance + alpha**2 * (1 + jnp.sqrt(B + 0.75)) ** 2
+
+
+def churazov_variance(
+    counts: ArrayLike,
+    background: ArrayLike | None = None,
+    ratio: ArrayLike = 1.0,
+    *,
+    neighbours: int = 2,
+) -> jax.Array:
+    """Variance from the mean over each bin (last axis) and its `neighbours` on both sides.
+
+    Hardly correlated with the bin's own fluctuation, which biases a fit with `data_variance`. XSPEC does
+    not say how many channels it averages.
+
+    **Reference:** Churazov et al. 1996, ApJ 471, 673.
+    """
+
+    def mean(x):
+        kernel = jnp.ones(2 * neighbours + 1)
+        total = functools.partial(jnp.convolve, v=kernel, mode="full")
+        cut = slice(neighbours, neighbours + x.shape[-1])
+        present = total(jnp.ones(x.shape[-1]))[cut]
+        return jnp.apply_along_axis(total, -1, x)[..., cut] / present
+
+    S, B, alpha = _arrays(counts, 0.0 if background is None else background, ratio)
+    return data_variance(mean(S), None if background is None else mean(B), alpha)
+
+
+def model_variance(expected: ArrayLike, background: ArrayLike = 0.0, ratio: ArrayLike = 0.0) -> jax.Array:
+    r"""Variance of the net counts that the model predicts: $s + \alpha B + \alpha^2 B$, at least 1e-25.
+
+    It varies with the model, so `chi2_saturated` of it is no constant; left out, as usual, it favours
+    bright models.
+    """
+    s, B, alpha = _arrays(expected, background, ratio)
+    return _floored(s + alpha * (1 + alpha) * B)
+
+
 def profiled_background(
     expected: ArrayLike, counts: ArrayLike, background: ArrayLike, ratio: ArrayLike
 ) -> jax.Array:
@@ -160,7 +269,7 @@ def profiled_gaussian_background(
     return _gaussian_profile(_not_negative(s), S, B, sigma, alpha)[0]
 
 
-def _arrays(*values):
+def _arrays(*values: ArrayLike) -> list[jax.Array]:
     """The arguments as floating-point arrays of one shape and one type."""
     dtype = jnp.result_type(float, *values)
     return jnp.broadcast_arrays(*(jnp.asarray(value, dtype) for value in values))
@@ -195,8 +304,8 @@ def _log_ratio(excess, M, S):
     M_floored, S_floored = _floored(M), _floored(S)
     is_floored = (M_floored > M) | (S_floored > S)
     excess = jnp.where(is_floored, M_floored - S_floored, excess)
-    # ln(M / S) itself loses the digits of a good fit at many counts, which S times it then needs. A factor -1 or 1:
-    # XLA compiles where(excess < 0, -log, log) into branches that take three times as long.
+    # ln(M / S) itself loses the digits of a good fit at many counts, which S times it then needs. The sign is
+    # a factor because XLA compiles where(excess < 0, -log, log) into branches that take three times as long.
     sign = jnp.where(excess < 0, -1.0, 1.0)
     log = sign * jnp.log1p(jnp.abs(excess) / jnp.minimum(M_floored, S_floored))
     return log + (M - M_floored) * (1 / _floor(M))
@@ -218,22 +327,32 @@ def _divide(numerator, denominator):
     return jnp.where(positive, numerator / jnp.where(positive, denominator, 1.0), 0.0)
 
 
+def _differentiated_by(rule, **options):
+    """Decorator: the derivatives of the function are those that `rule` writes out."""
+
+    def decorate(function):
+        function = jax.custom_jvp(function, **options)
+        function.defjvp(rule, symbolic_zeros=True)
+        return function
+
+    return decorate
+
+
 def _directional(partials, tangents):
     """Sum of partial derivatives times tangents, leaving out arguments that do not vary."""
     varying = [p * t for p, t in zip(partials, tangents, strict=True) if not isinstance(t, SymbolicZero)]
     return functools.reduce(jnp.add, varying)
 
 
-@jax.custom_jvp
-def _cstat(M, S):
-    return 2 * _deviance(M - S, M, S)
-
-
-@functools.partial(_cstat.defjvp, symbolic_zeros=True)
-def _(primals, tangents):
+def _cstat_rule(primals, tangents):
     M, S = primals
     partials = 2 * (1 - S / _floored(M)), -2 * _log(M, S)
     return _cstat(M, S), _directional(partials, tangents)
+
+
+@_differentiated_by(_cstat_rule)
+def _cstat(M, S):
+    return 2 * _deviance(M - S, M, S)
 
 
 def _log(M, S):
@@ -241,44 +360,21 @@ def _log(M, S):
     return jnp.log(_floored(M)) - jnp.log(_floored(S))
 
 
-@jax.custom_jvp
-def _wstat(s, S, B, alpha):
-    b, q = _poisson_profile(s, S, B, alpha)
-    M = s + alpha * b
-    return 2 * (_bounded_deviance(q * M, S) + _bounded_deviance(-alpha * q * b, B))
-
-
-@functools.partial(_wstat.defjvp, symbolic_zeros=True)
-def _(primals, tangents):
+def _wstat_rule(primals, tangents):
     s, S, B, alpha = primals
     b, q = _poisson_profile(*primals)
     partials = 2 * q, -2 * _log(s + alpha * b, S), -2 * _log(b, B), 2 * q * b
     return _wstat(*primals), _directional(partials, tangents)
 
 
-@jax.custom_jvp
-def _poisson_profile(s, S, B, alpha):
-    """Best background b of the W statistic, and q = 1 - S / M, half the gradient.
-
-    With M = s + alpha b the best background has B / b = 1 + alpha q: both regions disagree with the data by q.
-    """
-    C = alpha * (S + B) - (1 + alpha) * s
-    D = jnp.sqrt(C**2 + 4 * alpha * (1 + alpha) * B * s)
-    # C + D loses all digits where C < 0 and few background counts meet a bright source; the other root does not.
-    bright = C < 0
-    b = jnp.where(bright, 2 * B * s, C + D) / jnp.where(bright, D - C, 2 * alpha * (1 + alpha))
-    G = alpha * (S + B) + (1 - alpha) * s
-    other = G < 0
-    q = jnp.where(other, D - G, 2 * (s + alpha * B - S)) / _positive(jnp.where(other, 2 * alpha * s, G + D))
-    return b, jnp.where(S > 0, q, 1.0)
+@_differentiated_by(_wstat_rule)
+def _wstat(s, S, B, alpha):
+    b, q = _poisson_profile(s, S, B, alpha)
+    M = s + alpha * b
+    return 2 * (_bounded_deviance(q * M, S) + _bounded_deviance(-alpha * q * b, B))
 
 
-def _positive(x):
-    return jnp.where(x > 0, x, 1.0)
-
-
-@functools.partial(_poisson_profile.defjvp, symbolic_zeros=True)
-def _(primals, tangents):
+def _poisson_profile_rule(primals, tangents):
     s, S, B, alpha = primals
     b, q = _poisson_profile(*primals)
     M = s + alpha * b
@@ -291,20 +387,28 @@ def _(primals, tangents):
     return (b, q), (_directional(b_partials, tangents), _directional(q_partials, tangents))
 
 
-@jax.custom_jvp
-def _pgstat(s, S, B, sigma, alpha):
-    b, q = _gaussian_profile(s, S, B, sigma, alpha)
-    M = s + alpha * b
-    return 2 * _deviance(q * M, M, S) + _pull(b, q, B, sigma, alpha) ** 2
+@_differentiated_by(_poisson_profile_rule)
+def _poisson_profile(s, S, B, alpha):
+    """Best background b of the W statistic, and q = 1 - S / M, half the gradient.
+
+    With M = s + alpha b the best background has B / b = 1 + alpha q.
+    """
+    C = alpha * (S + B) - (1 + alpha) * s
+    D = jnp.sqrt(C**2 + 4 * alpha * (1 + alpha) * B * s)
+    # C + D loses all digits where few background counts meet a bright source; the conjugate root does not.
+    bright = C < 0
+    b = jnp.where(bright, 2 * B * s, C + D) / jnp.where(bright, D - C, 2 * alpha * (1 + alpha))
+    G = alpha * (S + B) + (1 - alpha) * s
+    other = G < 0
+    q = jnp.where(other, D - G, 2 * (s + alpha * B - S)) / _positive(jnp.where(other, 2 * alpha * s, G + D))
+    return b, jnp.where(S > 0, q, 1.0)
 
 
-def _pull(b, q, B, sigma, alpha):
-    """(B - b) / sigma; the best background has alpha sigma q, without cancellation, unless it is held at 0."""
-    return jnp.where(b > 0, alpha * sigma * q, _divide(B, sigma))
+def _positive(x):
+    return jnp.where(x > 0, x, 1.0)
 
 
-@functools.partial(_pgstat.defjvp, symbolic_zeros=True)
-def _(primals, tangents):
+def _pgstat_rule(primals, tangents):
     s, S, B, sigma, alpha = primals
     b, q = _gaussian_profile(*primals)
     pull = _pull(b, q, B, sigma, alpha)
@@ -313,31 +417,24 @@ def _(primals, tangents):
     return _pgstat(*primals), _directional(partials, tangents)
 
 
-@jax.custom_jvp
-def _gaussian_profile(s, S, B, sigma, alpha):
-    """Best background b >= 0 of the PG statistic, and q = 1 - S / M, half the gradient."""
-    width = alpha * sigma
-    c = s + alpha * B - width**2
-    H = jnp.hypot(c, 2 * width * jnp.sqrt(S))
-    other = c < 0
-    M = jnp.where(other, 2 * width**2 * S, c + H) / jnp.where(other, H - c, 2.0)
-    # q = 1 - S / M would lose the digits of a good fit at many counts.
-    g = 2 * S - c
-    close = g > 0
-    excess = jnp.where(close, 2 * S * (s + alpha * B - S), H - g) / jnp.where(close, g + H, 2.0)
-    q = excess / _floored(M)
-    b = B - alpha * sigma**2 * q
-    at_zero = (1 - S / _floored(s)) * jnp.ones_like(q)
-    q = jnp.where(b > 0, q, at_zero)
-    return jnp.where(b > 0, b, 0.0), jnp.where(S > 0, q, 1.0)
+@_differentiated_by(_pgstat_rule)
+def _pgstat(s, S, B, sigma, alpha):
+    b, q = _gaussian_profile(s, S, B, sigma, alpha)
+    M = s + alpha * b
+    return 2 * _deviance(q * M, M, S) + _pull(b, q, B, sigma, alpha) ** 2
 
 
-@functools.partial(_gaussian_profile.defjvp, symbolic_zeros=True)
-def _(primals, tangents):
+def _pull(b, q, B, sigma, alpha):
+    """(B - b) / sigma; that is alpha sigma q, without cancellation, unless the background is held at 0."""
+    return jnp.where(b > 0, alpha * sigma * q, _divide(B, sigma))
+
+
+def _gaussian_profile_rule(primals, tangents):
     s, S, B, sigma, alpha = primals
     b, q = _gaussian_profile(*primals)
-    M = _floored(s + alpha * b)
-    w = S / M
+    M = s + alpha * b
+    w = jnp.where(_floored(M) > M, 0.0, _divide(S, M))
+    M = _floored(M)
     free = b > 0
     # From s = S / (1 - q) + alpha^2 sigma^2 q - alpha B, multiplied out so that nothing divides by S.
     norm = M + jnp.where(free, (alpha * sigma) ** 2, 0.0) * w
@@ -352,3 +449,53 @@ def _(primals, tangents):
     direct = jnp.zeros_like(b), jnp.zeros_like(b), jnp.ones_like(b), -2 * alpha * sigma * q, -(sigma**2) * q
     db = jnp.where(free, _directional(direct, tangents) - alpha * sigma**2 * dq, 0.0)
     return (b, q), (db, dq)
+
+
+@_differentiated_by(_gaussian_profile_rule)
+def _gaussian_profile(s, S, B, sigma, alpha):
+    """Best background b >= 0 of the PG statistic, and q = 1 - S / M, half the gradient."""
+    width = alpha * sigma
+    c = s + alpha * B - width**2
+    H = jnp.hypot(c, 2 * width * jnp.sqrt(S))
+    other = c < 0
+    M = jnp.where(other, 2 * width**2 * S, c + H) / jnp.where(other, H - c, 2.0)
+    # q = 1 - S / M would lose the digits of a good fit at many counts.
+    g = 2 * S - c
+    close = g > 0
+    excess = jnp.where(close, 2 * S * (s + alpha * B - S), H - g) / jnp.where(close, g + H, 2.0)
+    q = jnp.where(S > 0, excess / _floored(M), 1.0)
+    b = B - alpha * sigma**2 * q
+    at_zero = jnp.where(S > 0, 1 - S / _floored(s), 1.0)
+    return jnp.where(b > 0, b, 0.0), jnp.where(b > 0, q, at_zero)
+
+
+def _log_marginal_rule(terms, primals, tangents):
+    # dp(S, B)/ds = p(S - 1, B) - p(S, B) and b P(B | b) = (B + 1) P(B + 1 | b); the sum
+    # itself is 0 / 0 at s = 0.
+    s, S, B, alpha = primals
+    log = _log_marginal(terms, *primals)
+
+    def relative(S, B):
+        return jnp.where(S < 0, 0.0, jnp.exp(_log_marginal(terms, s, jnp.maximum(S, 0.0), B, alpha) - log))
+
+    by_ratio = (B + 1) * (relative(S - 1, B + 1) - relative(S, B + 1))
+    unused = jnp.zeros_like(s)
+    return log, _directional((relative(S - 1, B) - 1, unused, unused, by_ratio), tangents)
+
+
+@_differentiated_by(_log_marginal_rule, nondiff_argnums=(0,))
+def _log_marginal(terms, s, S, B, alpha):
+    j = jnp.arange(terms, dtype=s.dtype)
+    s, S, B, alpha = (x[..., None] for x in (s, S, B, alpha))
+    rest = jnp.maximum(S - j, 0.0)
+    log_factorial = jax.scipy.special.gammaln
+    log = (
+        jax.scipy.special.xlogy(j, s)
+        - log_factorial(j + 1)
+        + rest * jnp.log(alpha)
+        - (rest + B + 1) * jnp.log1p(alpha)
+        + log_factorial(rest + B + 1)
+        - log_factorial(rest + 1)
+        - log_factorial(B + 1)
+    )
+    return jax.nn.logsumexp(jnp.where(j <= S, log, -jnp.inf), axis=-1) - s[..., 0]
