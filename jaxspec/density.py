@@ -71,6 +71,12 @@ class Space(eqx.Module):
         result = jnp.where(self._is("lower") | self._is("upper"), logarithm, values)
         return jnp.where(between, jnp.log(part) - jnp.log1p(-part), result)
 
+    def clip(self, values: Vector) -> Vector:
+        """The values, moved to the nearest bound where they lie beyond it."""
+        low = jnp.where(self._is("lower") | self._is("interval"), self.low, -jnp.inf)
+        high = jnp.where(self._is("upper") | self._is("interval"), self.high, jnp.inf)
+        return jnp.clip(values, low, high)
+
     def log_volume(self, u: Vector) -> jax.Array:
         """The logarithm of |dx/du|, summed over parameters."""
         half = self._is("lower") | self._is("upper")
@@ -234,12 +240,41 @@ class Density(eqx.Module):
 
     def log_likelihood(self, theta: Vector) -> jax.Array:
         """The normalised log-likelihood of all data."""
-        return jnp.sum(self.saturated) - 0.5 * jnp.sum(self.statistics(theta))
+        return self.log_likelihood_at(self.layout.all_values(theta))
+
+    def log_likelihood_at(self, values: Vector) -> jax.Array:
+        """The same from the values of all parameters."""
+        return jnp.sum(self.saturated) - 0.5 * jnp.sum(self.statistic_per_bin(self.expected_counts(values)))
 
     def log_prior(self, theta: Vector) -> jax.Array:
         """The log-density of the priors; a parameter without one adds nothing."""
         terms = [prior.log_prob(theta[i]) for i, prior in enumerate(self.priors) if prior is not None]
         return functools.reduce(jnp.add, terms, jnp.zeros(()))
+
+
+    def prior_quantiles(self, probabilities: Vector) -> Vector:
+        """The free parameters at these cumulative probabilities of their priors, within the bounds."""
+        values = [self._prior_quantile(i, probabilities[i]) for i in range(len(self.priors))]
+        return self.space.clip(jnp.stack(values))
+
+    def _prior_quantile(self, i: int, probability: jax.Array) -> jax.Array:
+        prior = self.priors[i]
+        assert prior is not None  # sampling starts with Problem.require_priors
+        try:
+            return prior.icdf(probability)
+        except (NotImplementedError, ImportError):  # numpyro wants another library for some
+            pass
+
+        def value(u: jax.Array) -> jax.Array:
+            return self.space.values(jnp.full(len(self.priors), u))[i]
+
+        def halve(_: int, edges: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            middle = 0.5 * (edges[0] + edges[1])
+            below = (prior.cdf(value(middle)) < probability) != (self.space.kinds[i] == "upper")
+            return jnp.where(below, middle, edges[0]), jnp.where(below, edges[1], middle)
+
+        low, high = jax.lax.fori_loop(0, 90, halve, (jnp.asarray(-1e6), jnp.asarray(1e6)))
+        return value(0.5 * (low + high))
 
 
 def _split(vector: Vector, sizes: Sequence[int]) -> list[jax.Array]:

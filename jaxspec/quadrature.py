@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 
 import jax
@@ -59,3 +60,16 @@ def power_integral(exponent: jax.Array, low: jax.Array, high: jax.Array) -> jax.
     log_low, log_high = jnp.log(low), jnp.log(high)
     width = log_high - log_low
     return jnp.exp(0.5 * s * (log_low + log_high)) * width * sinhc(0.5 * s * width)
+
+
+def spread_normally(n_points: int, n: int) -> np.ndarray:
+    """The origin and then points spread evenly over a unit normal distribution, shape (n_points, n); always the same.
+
+    **Reference:** additive recurrence with the generalised golden ratio (M. Roberts 2018, "The unreasonable
+    effectiveness of quasirandom sequences").
+    """
+    ratio = 2.0
+    for _ in range(60):
+        ratio = (1 + ratio) ** (1 / (n + 1))
+    uniform = (0.5 + np.arange(n_points)[:, None] * ratio ** -np.arange(1.0, n + 1)) % 1.0
+    return np.vectorize(statistics.NormalDist().inv_cdf)(np.clip(uniform, 1e-9, 1 - 1e-9))

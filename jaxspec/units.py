@@ -128,4 +128,4 @@ def quantity(value: Any, unit_name: str) -> Quantity:
     """`value` with a unit."""
     import astropy.units as u
 
-    return u.Quantity(value, unit(unit_name), copy=False)
+    return u.Quantity(value, unit(unit_name))

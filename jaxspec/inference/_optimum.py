@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import statistics
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxspec.density import Density
 
@@ -130,17 +128,3 @@ def starting_points(density: Density, offsets: jax.Array) -> jax.Array:
     spread = jnp.array([2.0 if kind != "real" else 0.0 for kind in density.space.kinds])
     spread = jnp.where(spread > 0, spread, 0.5 * jnp.maximum(jnp.abs(present), 1.0))
     return density.space.point(present) + spread * offsets
-
-
-def spread_offsets(n_starts: int, n: int) -> np.ndarray:
-    """The origin and then points spread evenly over a normal distribution, shape (n_starts, n); always the same.
-
-    **Reference:** additive recurrence with the generalised golden ratio (Roberts 2018, "The unreasonable effectiveness
-    of quasirandom sequences").
-    """
-    ratio = 2.0
-    for _ in range(60):
-        ratio = (1 + ratio) ** (1 / (n + 1))
-    steps = np.arange(n_starts)[:, None] * ratio ** -np.arange(1.0, n + 1)
-    quantile = np.vectorize(statistics.NormalDist().inv_cdf)
-    return quantile(np.clip((0.5 + steps) % 1.0, 1e-6, 1 - 1e-6))

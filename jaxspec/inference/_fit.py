@@ -1,0 +1,105 @@
+"""Maximum likelihood, or maximum of the posterior density, with the covariance there."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxspec.density import Density
+from jaxspec.inference import _optimum
+from jaxspec.problem import Problem
+from jaxspec.quadrature import spread_normally
+from jaxspec.results import BestFit
+
+N_STARTS = 8
+_AT_BOUND = 1e-6  # of the distance between a parameter's bounds, or of its size
+
+
+def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -> BestFit:
+    """The maximum of the likelihood, or of likelihood times prior.
+
+    Several damped Gauss-Newton climbs run at once in one compiled program: one from the model's present values, the
+    others spread around it. The covariance is the inverse of the exact second derivatives at the best maximum.
+
+    Args:
+        problem: what to fit.
+        use_priors: maximise the posterior density instead of the likelihood.
+        starts: how many climbs.
+
+    Raises `ValueError` where `use_priors` lacks a prior. A fit that did not converge warns, and says so in its result.
+    """
+    if use_priors:
+        problem.require_priors()
+    target = "posterior" if use_priors else "likelihood"
+    found, reached = best_optimum(problem.density, target, starts)
+    curvature = np.asarray(_exact_curvature(problem.density, found.u, target))
+    covariance, trouble = _covariance(curvature, np.asarray(found.curvature))
+    space = problem.density.space
+    theta, slope = jax.jvp(space.values, (found.u,), (jnp.ones_like(found.u),))
+    if not found.gain < _optimum.TOLERANCE:
+        trouble.insert(0, f"the climb stopped after {int(found.steps)} steps with ln L still rising by {found.gain:.2g}")
+    at_bound = _at_bound(problem, np.asarray(theta))
+    trouble += [f"{name} lies at its bound" for name in at_bound]
+    result = BestFit(
+        problem=problem,
+        theta=np.asarray(theta),
+        u=np.asarray(found.u),
+        covariance_u=covariance,
+        slope=np.asarray(slope),
+        statistics=np.asarray(problem.density.statistics(theta)),
+        converged=bool(found.gain < _optimum.TOLERANCE),
+        troubles=tuple(trouble),
+        starts_agreeing=reached,
+        n_starts=starts,
+        use_priors=use_priors,
+    )
+    if trouble:
+        warnings.warn("fit: " + "; ".join(trouble), stacklevel=2)
+    return result
+
+
+def best_optimum(density: Density, target: str, starts: int) -> tuple[_optimum.Optimum, int]:
+    """The best maximum reached from several starts, and from how many of them it was reached.
+
+    Raises `ValueError` where the density is finite at none of the starting points.
+    """
+    points = _optimum.starting_points(density, spread_normally(starts, len(density.space.kinds)))
+    climbs = _optimum.climb(density, points, target)
+    costs = np.where(np.isfinite(climbs.cost), climbs.cost, np.inf)
+    best = int(np.argmin(costs))
+    if not np.isfinite(costs[best]):
+        raise ValueError(
+            "the likelihood is not finite at any starting point: set values nearer to the data with model.with_values, "
+            "and check the bounds"
+        )
+    return jax.tree.map(lambda array: array[best], climbs), int(np.sum(costs < costs[best] + 0.01))
+
+
+@functools.partial(jax.jit, static_argnames="target")
+def _exact_curvature(density: Density, u: jax.Array, target: str) -> jax.Array:
+    return jax.hessian(lambda point: _optimum.cost(density, point, target))(u)
+
+
+def _covariance(exact: np.ndarray, gauss_newton: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The inverse of the curvature, in the unbounded space, and what is wrong with it."""
+    scale = np.sqrt(np.maximum(np.abs(np.diag(exact)), 1e-300))
+    values, vectors = np.linalg.eigh(exact / np.outer(scale, scale))
+    if np.all(np.isfinite(values)) and values[0] > 1e-10:
+        return (vectors / values) @ vectors.T / np.outer(scale, scale), []
+    problem = "the curvature at the maximum is not positive in every direction: errors are not reliable"
+    return np.linalg.pinv(gauss_newton, hermitian=True), [problem]
+
+
+def _at_bound(problem: Problem, theta: np.ndarray) -> list[str]:
+    rows = problem.model.parameters
+    names = []
+    for name, value in zip(problem.names, theta):
+        low, high = rows[name].support
+        width = high - low if np.isfinite(high - low) else max(abs(value), abs(rows[name].value), 1e-300)
+        if min(value - low, high - value) < _AT_BOUND * width:
+            names.append(name)
+    return names

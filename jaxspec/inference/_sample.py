@@ -1,0 +1,79 @@
+"""Draws from the posterior, by whichever method."""
+
+from __future__ import annotations
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxspec import progress as progress_bar
+from jaxspec.inference import _nested, _nuts
+from jaxspec.inference._fit import N_STARTS, best_optimum
+from jaxspec.inference._nested import UltraNest
+from jaxspec.inference._nuts import NUTS
+from jaxspec.problem import Problem
+from jaxspec.results import Posterior
+
+
+def sample(
+    problem: Problem, method: NUTS | UltraNest | None = None, *, key: jax.Array, progress: bool | None = None
+) -> Posterior:
+    """Draws from the posterior of a problem.
+
+    Args:
+        problem: what to sample; every free parameter needs a prior.
+        method: `NUTS(...)` (the default) or `UltraNest(...)`, with its settings.
+        key: a JAX random key, like `jax.random.key(0)`; the same key gives the same draws.
+        progress: a progress bar; by default on a terminal and in a notebook.
+
+    Raises `ValueError` for a missing prior, `TypeError` for a method it does not know. Warns where R-hat, the
+    effective sample size or divergences say that the draws cannot be trusted; they are in the result.
+    """
+    problem.require_priors()
+    method = NUTS() if method is None else method
+    if isinstance(method, NUTS):
+        posterior = _by_nuts(problem, method, key, progress)
+    elif isinstance(method, UltraNest):
+        found = _nested.run(problem, method, key, progress_bar.wanted(progress))
+        posterior = Posterior.of(
+            problem,
+            found.theta[None],
+            method=method,
+            key=key,
+            statistics={"likelihood_calls": found.likelihood_calls, "ess": found.ess},
+            log_evidence=(found.log_evidence, found.log_evidence_error),
+        )
+    else:
+        raise TypeError(f"no sampler is described by {method!r}: give NUTS(...) or UltraNest(...)")
+    for trouble in posterior.troubles:
+        warnings.warn(f"sample: {trouble}", stacklevel=2)
+    return posterior
+
+
+def _by_nuts(problem: Problem, method: NUTS, key: jax.Array, progress: bool | None) -> Posterior:
+    optimum, _ = best_optimum(problem.density, "sampled", N_STARTS)
+    total = method.warmup + method.draws
+    with progress_bar.bar(total, f"NUTS, {method.chains} chains", progress) as advance:
+        chains = _nuts.run(problem.density, optimum, method, key, advance)
+    theta = _values(problem.density, jnp.asarray(chains.u))
+    return Posterior.of(
+        problem,
+        np.asarray(theta),
+        method=method,
+        key=key,
+        statistics={
+            "divergences": int(chains.diverging.sum()),
+            "steps_per_draw": float(chains.steps.mean()),
+            "at_max_depth": float(np.mean(chains.steps >= 2**method.max_tree_depth - 1)),
+        },
+    )
+
+
+@jax.jit
+def _values(density, u):
+    return jax.vmap(jax.vmap(density.space.values))(u)
+
+
+__all__ = ["NUTS", "UltraNest", "sample"]

@@ -1,0 +1,27 @@
+"""Progress bars on work that takes seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+
+def wanted(show: bool | None) -> bool:
+    """Whether to show progress: as asked, or where someone is looking, at a terminal or in a notebook."""
+    return (sys.stderr.isatty() or "IPython" in sys.modules) if show is None else show
+
+
+@contextlib.contextmanager
+def bar(total: int, text: str, show: bool | None) -> Iterator[Callable[[int], None]]:
+    """A bar over `total` steps; gives the function to call with the number of steps just made.
+
+    Nothing is shown where it is not `wanted`.
+    """
+    if not wanted(show):
+        yield lambda steps: None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, desc=text) as shown:
+        yield lambda steps: shown.update(min(steps, total - shown.n)) and None

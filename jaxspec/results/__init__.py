@@ -1,0 +1,6 @@
+"""Best fit and posterior: tables, fluxes, pictures, files."""
+
+from jaxspec.results._bestfit import BestFit
+from jaxspec.results._posterior import Posterior
+
+__all__ = ["BestFit", "Posterior"]

@@ -1,0 +1,149 @@
+"""Draws from a posterior, with the diagnostics that say whether to trust them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxspec.problem import Problem
+from jaxspec.results._result import Result, all_values
+from jaxspec.results._table import interval as interval_of
+from jaxspec.results._table import text
+
+_MAX_R_HAT = 1.01  # Vehtari et al. 2021
+_MIN_ESS = 400
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Posterior(Result):
+    """Draws of all parameters from the posterior of a problem."""
+
+    problem: Problem
+    samples: np.ndarray  # (chains, draws, n_parameters): all parameters, frozen and linked ones too
+    method: Any  # the settings of the sampler
+    key: np.ndarray  # of the random numbers
+    statistics: Mapping[str, float]  # what the sampler says of itself
+    log_evidence: tuple[float, float] | None = None  # natural logarithm and its error
+
+    @classmethod
+    def of(cls, problem: Problem, thetas: np.ndarray, *, key: jax.Array, **fields: Any) -> Posterior:
+        """The posterior from draws of the free parameters, shape (chains, draws, n)."""
+        chains, draws, n = thetas.shape
+        samples = all_values(problem.density.layout, jnp.asarray(thetas).reshape(-1, n))
+        return cls(problem, np.asarray(samples).reshape(chains, draws, -1), key=np.asarray(_key_data(key)), **fields)
+
+    @functools.cached_property
+    def points(self) -> np.ndarray:
+        return self.samples.reshape(-1, self.samples.shape[-1])
+
+    def centre(self, outcomes: np.ndarray) -> Any:
+        return np.median(outcomes, axis=0)
+
+    def spread(self, outcomes: np.ndarray) -> np.ndarray:
+        return outcomes
+
+    def _chains(self, name: str) -> np.ndarray:
+        return self.samples[..., list(self.problem.model.parameters).index(name)]
+
+    @functools.cached_property
+    def ess(self) -> dict[str, float]:
+        """The effective number of draws of each free and linked parameter."""
+        if len(self.samples) == 1 and "ess" in self.statistics:
+            return dict.fromkeys(self.varied, self.statistics["ess"])
+        from numpyro.diagnostics import effective_sample_size
+
+        return {name: float(effective_sample_size(self._chains(name))) for name in self.varied}
+
+    @functools.cached_property
+    def r_hat(self) -> dict[str, float]:
+        """Split R-hat of each free and linked parameter: 1 where the chains agree; NaN for one chain of independent draws."""
+        if len(self.samples) == 1 and "ess" in self.statistics:
+            return dict.fromkeys(self.varied, float("nan"))
+        from numpyro.diagnostics import split_gelman_rubin
+
+        return {name: float(split_gelman_rubin(self._chains(name))) for name in self.varied}
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is wrong with the draws, in words; empty where nothing is."""
+        found = []
+        worst = max(self.r_hat, key=lambda name: np.nan_to_num(self.r_hat[name]))
+        if self.r_hat[worst] > _MAX_R_HAT:
+            found.append(
+                f"the chains disagree: R-hat is {self.r_hat[worst]:.3f} for {worst} (over {_MAX_R_HAT}); draw more, "
+                "warm up longer, or look for a second maximum"
+            )
+        poorest = min(self.ess, key=lambda name: self.ess[name])
+        if self.ess[poorest] < _MIN_ESS:
+            found.append(
+                f"few effective draws: {self.ess[poorest]:.0f} for {poorest} (under {_MIN_ESS}); intervals are rough, draw more"
+            )
+        if self.statistics.get("divergences", 0):
+            found.append(
+                f"{self.statistics['divergences']:.0f} divergent trajectories: parts of the posterior may be missed; try "
+                "NUTS(target_accept=0.95) or other parameters"
+            )
+        if self.statistics.get("at_max_depth", 0) > 0.01:
+            found.append("trajectories were cut at max_tree_depth: the posterior is badly conditioned; raise it")
+        return found
+
+    def table(self, level: float = 0.68, interval: str = "equal-tailed") -> Any:
+        """Median, interval, mean, standard deviation and diagnostics of each free and linked parameter, by pandas.
+
+        Raises `ValueError` for a level or an interval that is none.
+        """
+        import pandas as pd
+
+        rows = self.problem.model.parameters
+        drawn = np.stack([self.draws(name) for name in self.varied], axis=1)
+        low, high = interval_of(drawn, level, interval)
+        return pd.DataFrame(
+            {
+                "median": np.median(drawn, axis=0),
+                "low": low,
+                "high": high,
+                "mean": drawn.mean(axis=0),
+                "sd": drawn.std(axis=0),
+                "unit": [rows[name].unit for name in self.varied],
+                "R-hat": list(self.r_hat.values()),
+                "ESS": list(self.ess.values()),
+                "state": [rows[name].state for name in self.varied],
+            },
+            index=list(self.varied),
+        )
+
+    @functools.cached_property
+    def log_likelihood(self) -> np.ndarray:
+        """The log-likelihood of each draw, shape (chains, draws)."""
+        values = _log_likelihoods(self.problem.density, jnp.asarray(self.points))
+        return np.asarray(values).reshape(self.samples.shape[:2])
+
+    def _summary(self) -> list[str]:
+        chains, draws = self.samples.shape[:2]
+        lines = [f"Posterior: {chains} x {draws} draws by {self.method}"]
+        if self.log_evidence is not None:
+            lines.append("ln Z = {:.2f} +- {:.2f} (natural logarithm)".format(*self.log_evidence))
+        return [*lines, *(f"! {trouble}" for trouble in self.troubles)]
+
+    def __repr__(self) -> str:
+        return "\n".join([*self._summary(), "", text(self.table())])
+
+    def _repr_html_(self) -> str:
+        import html
+
+        return f"<p>{'<br>'.join(map(html.escape, self._summary()))}</p>{self.table().to_html()}"
+
+
+@jax.jit
+def _log_likelihoods(density, points):
+    return jax.lax.map(density.log_likelihood_at, points, batch_size=1024)
+
+
+def _key_data(key: jax.Array) -> jax.Array:
+    return jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key

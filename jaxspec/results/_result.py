@@ -1,0 +1,124 @@
+"""What a best fit and a posterior have in common: draws of the parameters, and everything computed from them."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jaxspec import parameters, units
+from jaxspec.density import Layout
+from jaxspec.results import _flux
+from jaxspec.results._table import interval as interval_of
+
+if TYPE_CHECKING:
+    from jaxspec.problem import Problem
+
+
+class Result(abc.ABC):
+    """Draws of all parameters of a problem, frozen and linked ones included, and what is computed from them.
+
+    Whatever is computed is computed at `points`, one by one, so that correlations and links are kept; `centre` and
+    `spread` say which of the outcomes is quoted and which make its interval.
+    """
+
+    problem: Problem
+
+    @property
+    @abc.abstractmethod
+    def points(self) -> np.ndarray:
+        """Values of all parameters, in the order of `problem.model.parameters`, shape (n_points, n_parameters)."""
+
+    @abc.abstractmethod
+    def table(self, level: float = 0.68, interval: str = "equal-tailed") -> Any:
+        """The parameters as a pandas table."""
+
+    @abc.abstractmethod
+    def centre(self, outcomes: np.ndarray) -> Any:
+        """The quoted one of outcomes at `points`, along their first axis."""
+
+    @abc.abstractmethod
+    def spread(self, outcomes: np.ndarray) -> np.ndarray:
+        """Those of the outcomes at `points` that are draws."""
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The names of the parameters that are not frozen: free and linked ones."""
+        return tuple(name for name, p in self.problem.model.parameters.items() if p.free or p.link is not None)
+
+    def draws(self, name: str) -> np.ndarray:
+        """Draws of one parameter, linked or frozen ones too, shape (n_draws,).
+
+        Draws of several parameters belong together row by row, so arithmetic on them keeps their correlation.
+        Raises `KeyError` for an unknown name.
+        """
+        names = list(self.problem.model.parameters)
+        if name not in names:
+            raise parameters.unknown(name, names, "parameter")
+        return self.spread(self.points)[:, names.index(name)]
+
+    def interval(self, draws: np.ndarray, level: float = 0.68, interval: str = "equal-tailed") -> tuple[Any, Any]:
+        """The interval that holds `level` of some draws: "equal-tailed" or "highest-density"."""
+        return interval_of(draws, level, interval)
+
+    def flux_draws(
+        self,
+        low: Any,
+        high: Any,
+        unit: str = "erg / (cm2 s)",
+        *,
+        components: bool | Sequence[str] = False,
+        sources: Sequence[str] | None = None,
+        sum_sources: bool = False,
+    ) -> dict[str, np.ndarray]:
+        """The flux for each draw, by row of the table that `flux` makes of them; arguments as there."""
+        table = self._flux_at_points(low, high, unit, components, sources, sum_sources)
+        return {row: self.spread(fluxes) for row, fluxes in table.items()}
+
+    def _flux_at_points(self, low, high, unit, components, sources, sum_sources) -> dict[str, np.ndarray]:
+        fluxes = _flux.part_fluxes(self.problem.density.layout, self.points, *units.band(low, high), unit)
+        return _flux.rows(self.problem.model, fluxes, components, sources, sum_sources)
+
+    def flux(
+        self,
+        low: Any,
+        high: Any,
+        unit: str = "erg / (cm2 s)",
+        *,
+        level: float = 0.68,
+        components: bool | Sequence[str] = False,
+        sources: Sequence[str] | None = None,
+        sum_sources: bool = False,
+        interval: str = "equal-tailed",
+    ) -> Any:
+        """Fluxes over a band with their intervals, from the joint draws of all parameters.
+
+        Args:
+            low, high: the band: energies, frequencies or wavelengths as quantities, or numbers in keV.
+            unit: of a photon flux ("1 / (cm2 s)"), an energy flux ("erg / (cm2 s)"), or the integral of E^2 N(E).
+            level: the probability between the bounds.
+            components: True for a row each component, or the names of those wanted.
+            sources: the names of those wanted; all by default.
+            sum_sources: one row "total", the sum of everything chosen, draw by draw.
+            interval: "equal-tailed" or "highest-density".
+
+        Returns a pandas table of quantities with the columns "flux" (the median of a posterior, the best value of a
+        fit), "low bound", "hi bound" and a row "source: total" or "source: component" each.
+
+        Raises `ValueError` for a unit that is no flux, a band in the wrong order or of another kind, and a level that
+        is no probability; `KeyError` for an unknown component or source.
+        """
+        rows = self._flux_at_points(low, high, unit, components, sources, sum_sources)
+        values = {
+            row: (self.centre(flux), *interval_of(self.spread(flux), level, interval)) for row, flux in rows.items()
+        }
+        return _flux.table(values, unit)
+
+
+@jax.jit
+def all_values(layout: Layout, thetas: jax.Array) -> jax.Array:
+    """The values of all parameters for each row of free ones, shape (n, n_parameters)."""
+    return jax.vmap(layout.all_values)(thetas)
