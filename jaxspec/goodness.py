@@ -81,7 +81,8 @@ def li_ma(on: ArrayLike, off: ArrayLike, ratio: ArrayLike) -> jax.Array:
 
     $$S = \sqrt{2} \left\{ N_\mathrm{on} \ln \left[ \frac{1 + \alpha}{\alpha}
           \frac{N_\mathrm{on}}{N_\mathrm{on} + N_\mathrm{off}} \right]
-          + N_\mathrm{off} \ln \left[ (1 + \alpha) \frac{N_\mathrm{off}}{N_\mathrm{on} + N_\mathrm{off}} \right] \right\}^{1/2}$$
+          + N_\mathrm{off} \ln \left[ (1 + \alpha)
+          \frac{N_\mathrm{off}}{N_\mathrm{on} + N_\mathrm{off}} \right] \right\}^{1/2}$$
 
     **Reference:** Li & Ma 1983, ApJ 272, 317, eq. 17.
     """
@@ -93,8 +94,8 @@ def gaussian_significance(
 ) -> jax.Array:
     r"""Significance in sigma of counts over a background with a Gaussian error, negative for a deficit.
 
-    $$S = \sqrt{2} \left[ n \ln \frac{n}{b} + \frac{(b - B)^2}{2 \sigma^2} + b - n \right]^{1/2},
-      \quad b = \tfrac{1}{2} \left( B - \sigma^2 + \sqrt{B^2 - 2 B \sigma^2 + 4 n \sigma^2 + \sigma^4} \right)$$
+    $$S = \sqrt{2} \left[ n \ln \frac{n}{b} + \frac{(b - B)^2}{2 \sigma^2} + b - n \right]^{1/2}, \quad
+      b = \tfrac{1}{2} \left( B - \sigma^2 + \sqrt{B^2 - 2 B \sigma^2 + 4 n \sigma^2 + \sigma^4} \right)$$
 
     **Reference:** Vianello 2018, ApJS 236, 17, eq. 7.
     """

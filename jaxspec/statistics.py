@@ -44,8 +44,8 @@ def cash(expected: ArrayLike, counts: ArrayLike) -> jax.Array:
     """
     s, S = _arrays(expected, counts)
     source = _not_negative(s)
-    floored = _floored(source)
-    log = jnp.log(floored) + (source - floored) / _floor(s)
+    floor = _floor(s)
+    log = jnp.where(source < floor, math.log(floor) + (source / floor - 1), jnp.log(_floored(source)))
     return 2 * (source - S * log) + _cost(s)
 
 
