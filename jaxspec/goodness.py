@@ -22,7 +22,7 @@ def expected_cstat(expected: NumpyLike) -> tuple[np.ndarray, np.ndarray]:
     all that the bin is expected to hold, background included. With $m$ free parameters fitted the mean of
     the sum is lower by $m$ and its variance by $2 m$.
 
-    **Reference:** Kaastra 2017, A&A 605, A51, eqs. 8-11.
+    **Reference:** Kaastra 2017, A&A 605, A51.
     """
     mu = np.asarray(expected, dtype=float)
     few = np.clip(mu, 0, 100)
@@ -57,7 +57,7 @@ def wstat_residuals(
 ) -> jax.Array:
     r"""Signed root of the W statistic: deviation of the counts from source and measured background, in sigma.
 
-    The uncertainty of the measured background counts, that of the model does not: taking the model for more
+    The measured background is taken as uncertain, the model is not: treating the model as more measured
     background, as Li & Ma's formula on its own would, gives a true model a standard deviation down to 0.71.
     """
     excess = jnp.asarray(counts) - expected - jnp.asarray(ratio) * background
@@ -97,7 +97,7 @@ def gaussian_significance(
     $$S = \sqrt{2} \left[ n \ln \frac{n}{b} + \frac{(b - B)^2}{2 \sigma^2} + b - n \right]^{1/2}, \quad
       b = \tfrac{1}{2} \left( B - \sigma^2 + \sqrt{B^2 - 2 B \sigma^2 + 4 n \sigma^2 + \sigma^4} \right)$$
 
-    **Reference:** Vianello 2018, ApJS 236, 17, eq. 7.
+    **Reference:** Vianello 2018, ApJS 236, 17.
     """
     return pgstat_residuals(0.0, counts, background, background_error, ratio)
 

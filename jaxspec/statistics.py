@@ -40,7 +40,7 @@ def cash(expected: ArrayLike, counts: ArrayLike) -> jax.Array:
     Unlike the others it is not 0 for a perfect fit and may be negative; the log-likelihood is
     $-\mathrm{cash} / 2 - \ln S!$.
 
-    **Reference:** Cash 1979, ApJ 228, 939, eq. 6.
+    **Reference:** Cash 1979, ApJ 228, 939.
     """
     s, S = _arrays(expected, counts)
     source = _not_negative(s)
@@ -149,7 +149,7 @@ def lstat(
     for a perfect fit. `terms` is the largest count plus one; the cost is proportional to it. It has
     derivatives with respect to `expected` and `ratio`. In faint spectra it is biased more than `wstat`.
 
-    **Reference:** Loredo 1992, in Statistical Challenges in Modern Astronomy, eq. 5.13; XSPEC manual, lstat.
+    **Reference:** Loredo 1992, in Statistical Challenges in Modern Astronomy; XSPEC manual, lstat.
     """
     s, S, B, alpha = _arrays(expected, counts, background, ratio)
     return -2 * _log_marginal(terms, _not_negative(s), S, B, alpha) + _cost(s)

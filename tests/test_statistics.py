@@ -24,7 +24,7 @@ mpmath.mp.dps = 60
 
 @pytest.mark.parametrize(
     ("counts", "background", "expected", "value"),
-    [  # Sherpa 4.17, compiled calc_wstat_stat, both exposures and the scale 1
+    [  # Sherpa, compiled calc_wstat_stat (statistics.md 1.3), both exposures and the scale 1
         (3, 2, 0, 0.20135513550688877),
         (3, 2, 1e-3, 0.20095532751712675),
         (3, 2, 3, 0.7179376411581382),
