@@ -155,7 +155,7 @@ def header_number(hdu: Any, name: str) -> float | None:
     return result if np.isfinite(result) else None
 
 
-def scale(hdu: Any, name: str, unit_name: str, repairs: list[Repair]) -> float:
+def scale(hdu: Any, name: str, unit_name: str, where: str, repairs: list[Repair]) -> float:
     """The factor from a column's unit to `unit_name`, which the column is taken to be in if it has none."""
     import astropy.units as u
 
@@ -170,12 +170,10 @@ def scale(hdu: Any, name: str, unit_name: str, repairs: list[Repair]) -> float:
     try:
         return float(u.Unit(text).to(u.Unit(unit_name)))  # pyright: ignore[reportAttributeAccessIssue]
     except u.UnitConversionError as error:
-        raise OgipError(
-            f"column {name} of extension {hdu.name} is in {text}, which is not {unit_name}"
-        ) from error
+        raise OgipError(f"{where}: column {name} is in {text}, which is not {unit_name}") from error
     except (ValueError, TypeError):
         repairs.append(
-            Repair(f"{hdu.name}: unit {text!r} of column {name} is unknown, taken as {unit_name}", loud=True)
+            Repair(f"{where}: unit {text!r} of column {name} is unknown, taken as {unit_name}", loud=True)
         )
         return 1.0
 

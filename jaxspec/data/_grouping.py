@@ -53,7 +53,7 @@ def runs(keep: np.ndarray, bad: np.ndarray) -> list[tuple[int, int]]:
 def from_starts(starts: list[int], keep: np.ndarray) -> np.ndarray:
     """Labels from the first channel of each bin."""
     marks = np.zeros(keep.size, dtype=np.int64)
-    marks[starts] = 1
+    marks[np.array(starts, dtype=np.int64)] = 1
     return relabelled(np.cumsum(marks), keep)
 
 

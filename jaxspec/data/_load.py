@@ -103,7 +103,7 @@ class _Loader:
                     f"{spectra[0].where}: the file holds {len(spectra)} spectra; name one as <file>{{n}}"
                 )
             spectra = [spectra[spectrum.row - 1]]
-        if spectra[0].where == spectrum.where:
+        if (spectra[0].path, spectra[0].extension) == (spectrum.path, spectrum.extension):
             raise OgipError(
                 f"{spectrum.where}: BACKFILE names the spectrum itself; give background=<path> or 'none'"
             )

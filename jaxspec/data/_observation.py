@@ -155,7 +155,7 @@ class Observation:
         return replace(self, noticed=(), ignored=())
 
     def group(self, method: str | None, number: float | None = None) -> Observation:
-        """Sum channels into bins, always from ungrouped ones, within runs of selected channels of one quality.
+        """Sum channels into bins: from ungrouped ones, within runs of selected channels of one quality.
 
         - None: every channel for itself; "file": as GROUPING in the file says (the default).
         - "min_counts", "min_background_counts": at least `number` counts in a bin.

@@ -33,6 +33,7 @@ class Spectrum:
 
     where: str
     path: Path
+    extension: int
     row: int | None
     channels: np.ndarray
     counts: np.ndarray
@@ -97,14 +98,14 @@ def read_spectra(file: Any, rows: Any, repairs: list[Repair], background: bool =
     file = address(file)
     with opened(file.path) as hdus:
         hdu = spectrum_hdu(hdus, file, background)
-        where = label(file.path, hdu)
+        where, extension = label(file.path, hdu), hdus.index(hdu)
         bounds = next((read_bounds(h, file.path, []) for h in hdus if is_bounds(h)), None)
         if not is_type_two(hdu):
             if rows not in (None, "all", 1):
                 raise OgipError(
                     f"{where}: row {rows} was asked for, but the file holds one spectrum (type I)"
                 )
-            return [_Reader(hdu, file.path, None, bounds).spectrum()]
+            return [_Reader(hdu, file.path, extension, None, bounds).spectrum()]
         count = len(hdu.data)
         rows = file.number if rows is None else rows
         if rows is None and count > 1:
@@ -112,16 +113,16 @@ def read_spectra(file: Any, rows: Any, repairs: list[Repair], background: bool =
                 f"{where}: the file holds {count} spectra: choose one by row=1 to {count}, or read all"
             )
         if rows == "all":
-            return _all_rows(hdu, file.path, bounds, repairs)
+            return _all_rows(hdu, file.path, extension, bounds, repairs)
         row = 1 if rows is None else rows
         if not 1 <= row <= count:
             raise OgipError(f"{where}: no row {row}; the file holds {count} spectra")
-        return [_Reader(hdu, file.path, row, bounds).spectrum()]
+        return [_Reader(hdu, file.path, extension, row, bounds).spectrum()]
 
 
-def _all_rows(hdu: Any, path: Path, bounds: Any, repairs: list[Repair]) -> list[Spectrum]:
+def _all_rows(hdu: Any, path: Path, extension: int, bounds: Any, repairs: list[Repair]) -> list[Spectrum]:
     """Every row with an exposure: a time series has rows without live time (Fermi GBM: negative)."""
-    readers = [_Reader(hdu, path, row + 1, bounds) for row in range(len(hdu.data))]
+    readers = [_Reader(hdu, path, extension, row + 1, bounds) for row in range(len(hdu.data))]
     exposures = np.array([reader.number("EXPOSURE") or 0.0 for reader in readers])
     if not (exposures > 0).any():
         raise OgipError(f"{label(path, hdu)}: no row has a positive EXPOSURE")
@@ -136,8 +137,8 @@ def _all_rows(hdu: Any, path: Path, bounds: Any, repairs: list[Repair]) -> list[
 class _Reader:
     """Takes the fields of one spectrum from columns or, where there is no such column, from keywords."""
 
-    def __init__(self, hdu: Any, path: Path, row: int | None, bounds: Any) -> None:
-        self.hdu, self.path, self.row, self.bounds = hdu, path, row, bounds
+    def __init__(self, hdu: Any, path: Path, extension: int, row: int | None, bounds: Any) -> None:
+        self.hdu, self.path, self.extension, self.row, self.bounds = hdu, path, extension, row, bounds
         self.repairs: list[Repair] = []
         self.where = label(path, hdu) + ("" if row is None else f" row {row}")
 
@@ -154,6 +155,7 @@ class _Reader:
         return Spectrum(
             where=self.where,
             path=self.path,
+            extension=self.extension,
             row=self.row,
             channels=self.channels(size),
             counts=counts,

@@ -44,6 +44,7 @@ class Response:
 
         for field in ("energy_low", "energy_high", "channels", "channel_low", "channel_high"):
             object.__setattr__(self, field, _vector(getattr(self, field), f"{self.name}: {field}"))
+        _refuse(self.channels % 1 != 0, f"{self.name}: channel numbers must be whole", self.channels)
         object.__setattr__(self, "channels", frozen(self.channels.astype(np.int64)))
         matrix = sparse.csr_array(self.matrix, dtype=np.float64, copy=True)
         matrix.sum_duplicates()
@@ -289,7 +290,7 @@ def _with_area(values: Any, matrix: Matrix, arf: Any, repairs: list[Repair]) -> 
         start, stop = matrix.energy_low.min(), matrix.energy_high.max()
         raise OgipError(
             f"{file.path}: the ARF has {low.size} bins from {low.min():.6g} to {high.max():.6g} keV, but "
-            f"{matrix.where} has {rows.size} from {start:.6g} to {stop:.6g}; they must have the same photon bins: "
+            f"{matrix.where} has {rows.size} from {start:.6g} to {stop:.6g}; they must have the same bins: "
             "make the ARF for this RMF"
         )
     if matrix.kind == "FULL":

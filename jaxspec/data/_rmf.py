@@ -93,8 +93,8 @@ def read_bounds(hdu: Any, path: Path, repairs: list[Repair]) -> tuple[np.ndarray
     """Channel numbers and nominal energies in keV."""
     where = label(path, hdu)
     channels = whole_numbers(column(hdu, "CHANNEL", path), "CHANNEL", where)
-    low = numbers(column(hdu, "E_MIN", path), "E_MIN", where) * scale(hdu, "E_MIN", "keV", repairs)
-    high = numbers(column(hdu, "E_MAX", path), "E_MAX", where) * scale(hdu, "E_MAX", "keV", repairs)
+    low = numbers(column(hdu, "E_MIN", path), "E_MIN", where) * scale(hdu, "E_MIN", "keV", where, repairs)
+    high = numbers(column(hdu, "E_MAX", path), "E_MAX", where) * scale(hdu, "E_MAX", "keV", where, repairs)
     if not channels.ndim == low.ndim == high.ndim == 1:
         raise OgipError(f"{where}: CHANNEL, E_MIN and E_MAX must hold one number a row")
     wrong = np.flatnonzero(np.diff(channels) <= 0)
@@ -124,8 +124,9 @@ def ragged(values: Any, name: str, where: str) -> tuple[np.ndarray, np.ndarray]:
         raise OgipError(f"{where}: column {name} does not hold numbers") from error
 
 
-def heads(flat: np.ndarray, lengths: np.ndarray, wanted: np.ndarray, name: str, where: str) -> np.ndarray:
+def heads(values: Any, wanted: np.ndarray, name: str, where: str, whole: bool = False) -> np.ndarray:
     """The first `wanted` elements of each row of a ragged column, one row after the other."""
+    flat, lengths = ragged(values, name, where)
     short = np.flatnonzero(wanted > lengths)
     if short.size:
         row = short[0]
@@ -134,11 +135,14 @@ def heads(flat: np.ndarray, lengths: np.ndarray, wanted: np.ndarray, name: str, 
             "the matrix is truncated"
         )
     result = flat[np.repeat(np.cumsum(lengths) - lengths, wanted) + counting(wanted)]
-    bad = np.flatnonzero(~np.isfinite(result))
-    if bad.size:
-        row = np.repeat(np.arange(len(wanted)), wanted)[bad[0]]
-        raise OgipError(f"{where}: column {name}, row {row + 1}: not a finite number")
-    return result
+    wrong = ~np.isfinite(result) | (whole & ((result % 1 != 0) | (np.abs(result) > 2**31)))
+    if wrong.any():
+        row = np.repeat(np.arange(len(wanted)), wanted)[np.argmax(wrong)]
+        kind = "whole" if whole else "finite"
+        raise OgipError(
+            f"{where}: column {name}, row {row + 1}: {result[np.argmax(wrong)]:g} is not a {kind} number"
+        )
+    return result.astype(np.int64) if whole else result
 
 
 def counting(lengths: np.ndarray) -> np.ndarray:
@@ -149,16 +153,19 @@ def counting(lengths: np.ndarray) -> np.ndarray:
 def read_matrix(hdu: Any, path: Path, channels: np.ndarray, repairs: list[Repair]) -> Matrix:
     """One matrix extension."""
     where = label(path, hdu)
-    low = numbers(column(hdu, "ENERG_LO", path), "ENERG_LO", where) * scale(hdu, "ENERG_LO", "keV", repairs)
-    high = numbers(column(hdu, "ENERG_HI", path), "ENERG_HI", where) * scale(hdu, "ENERG_HI", "keV", repairs)
+    low = numbers(column(hdu, "ENERG_LO", path), "ENERG_LO", where) * scale(
+        hdu, "ENERG_LO", "keV", where, repairs
+    )
+    high = numbers(column(hdu, "ENERG_HI", path), "ENERG_HI", where) * scale(
+        hdu, "ENERG_HI", "keV", where, repairs
+    )
     n_groups = whole_numbers(column(hdu, "N_GRP", path), "N_GRP", where)
     if not low.ndim == high.ndim == n_groups.ndim == 1:
         raise OgipError(f"{where}: ENERG_LO, ENERG_HI and N_GRP must hold one number a row")
     if (n_groups < 0).any():
         raise OgipError(f"{where}: column N_GRP, row {np.argmax(n_groups < 0) + 1}: negative")
-    first = heads(*ragged(column(hdu, "F_CHAN", path), "F_CHAN", where), n_groups, "F_CHAN", where)
-    length = heads(*ragged(column(hdu, "N_CHAN", path), "N_CHAN", where), n_groups, "N_CHAN", where)
-    first, length = whole_numbers(first, "F_CHAN", where), whole_numbers(length, "N_CHAN", where)
+    first = heads(column(hdu, "F_CHAN", path), n_groups, "F_CHAN", where, whole=True)
+    length = heads(column(hdu, "N_CHAN", path), n_groups, "N_CHAN", where, whole=True)
     group_row = np.repeat(np.arange(len(low)), n_groups)
     if (length < 0).any():
         raise OgipError(f"{where}: column N_CHAN, row {group_row[np.argmax(length < 0)] + 1}: negative")
@@ -166,8 +173,8 @@ def read_matrix(hdu: Any, path: Path, channels: np.ndarray, repairs: list[Repair
         raise OgipError(f"{where}: column N_CHAN announces more elements than channels times energies")
     # bincount with weights counts in floats, exact up to 2^53.
     per_row = np.bincount(group_row, weights=length, minlength=len(low)).astype(np.int64)
-    elements = heads(*ragged(column(hdu, "MATRIX", path), "MATRIX", where), per_row, "MATRIX", where)
-    elements = elements * scale(hdu, "MATRIX", "cm2", repairs)
+    elements = heads(column(hdu, "MATRIX", path), per_row, "MATRIX", where)
+    elements = elements * scale(hdu, "MATRIX", "cm2", where, repairs)
     number = np.repeat(first, length) + counting(length)
     row = np.repeat(np.arange(len(low)), per_row)
     number = number + channel_shift(hdu, first, length, channels, where, repairs)
@@ -254,7 +261,7 @@ def read_area(file: Address, repairs: list[Repair]) -> tuple[np.ndarray, np.ndar
         hdu = tables[0]
         where = label(path, hdu)
         arrays = [
-            numbers(column(hdu, name, path), name, where) * scale(hdu, name, unit_name, repairs)
+            numbers(column(hdu, name, path), name, where) * scale(hdu, name, unit_name, where, repairs)
             for name, unit_name in (("ENERG_LO", "keV"), ("ENERG_HI", "keV"), ("SPECRESP", "cm2"))
         ]
     if any(array.ndim != 1 for array in arrays):

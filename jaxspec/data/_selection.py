@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -102,7 +102,7 @@ def _is_number(value: Any) -> bool:
 def _parse_text(text: str, channels: bool, partial: bool) -> Range:
     if text.strip().lower() == "bad":
         return Range("bad")
-    match = re.fullmatch(rf"\s*(ch\w*\.?)?\s*{NUMBER}\s*(?:-|to)\s*{NUMBER}\s*(.*?)\s*", text)
+    match = re.fullmatch(rf"\s*(ch\w*\.?)?\s*{NUMBER}\s*(?:-|to)\s*{NUMBER}\s*([A-Za-z].*?)?\s*", text)
     if match is None:
         raise ValueError(
             f"{text!r} is not a range: write '8-30 keV', '**-0.3', '15.0-**', 'ch 4-128' or 'bad'"
@@ -156,15 +156,19 @@ def selected(observation: Observation) -> np.ndarray:
 
 
 def not_empty(observation: Observation) -> Observation:
-    """The observation, if it has a channel left."""
-    if not selected(observation).any():
-        response = observation.response
-        raise ValueError(
-            f"{observation.name}: no channel is left; channels run from {response.channels[0]} to "
-            f"{response.channels[-1]} and from {response.channel_low.min():.6g} to "
-            f"{response.channel_high.max():.6g} keV"
-        )
+    """The observation, if it has a channel left, be it only without the file's grouping."""
+    if not selected(observation).any() and not selected(replace(observation, grouping_method=None)).any():
+        raise ValueError(_nothing_left(observation))
     return observation
+
+
+def _nothing_left(observation: Observation) -> str:
+    response = observation.response
+    return (
+        f"{observation.name}: no channel is left; channels run from {response.channels[0]} to "
+        f"{response.channels[-1]} and from {response.channel_low.min():.6g} to "
+        f"{response.channel_high.max():.6g} keV"
+    )
 
 
 def bad(observation: Observation) -> np.ndarray:
@@ -226,6 +230,8 @@ def channel_ratio(observation: Observation) -> np.ndarray:
 def select(observation: Observation) -> Selection:
     """What the likelihood sees of an observation."""
     keep = selected(observation)
+    if not keep.any():
+        raise ValueError(_nothing_left(observation))
     groups = labels(observation, keep)
     used, n_bins = groups[keep], int(groups.max()) + 1
 
@@ -242,7 +248,7 @@ def select(observation: Observation) -> Selection:
     behind = behind_errors = ratio = None
     if background is not None and statistic != "cstat":
         behind = summed(background.counts)
-        ratio = frozen(summed(channel_ratio(observation)) / np.bincount(used))
+        ratio = frozen(_group_means(channel_ratio(observation)[keep], used))
         if statistic in ("chi2", "pgstat"):
             behind_errors = frozen(np.sqrt(summed(_total_variance(background, statistic))))
     if statistic == "chi2" and observation.errors is None:
@@ -262,6 +268,14 @@ def select(observation: Observation) -> Selection:
     )
     _check_errors(observation, result)
     return result
+
+
+def _group_means(values: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """The mean in each bin, to the last digit the common value where all are equal."""
+    low, high = np.full(used.max() + 1, np.inf), np.full(used.max() + 1, -np.inf)
+    np.minimum.at(low, used, values)
+    np.maximum.at(high, used, values)
+    return np.clip(np.bincount(used, weights=values) / np.bincount(used), low, high)
 
 
 def _total_variance(data: Any, statistic: str) -> np.ndarray:

@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from ogip_files import MATRIX, bounds_table, matrix_table, save, spectrum_table, table
+
+from jaxspec.data import Background, Observation, RepairWarning, Response
+
+
+def with_background(build, change=None, header=None, name="b.bak"):
+    keywords = {"RESPFILE": "none", "EXPOSURE": 40.0, "HDUCLAS2": "BKG", "BACKSCAL": 2.0} | (header or {})
+    return save(
+        build.folder / name, spectrum_table({"COUNTS": ("J", [8, 1, 2, 9])} | (change or {}), keywords)
+    )
+
+
+def test_named_files_are_followed(build):
+    with_background(build)
+    build.arf()
+    observation = Observation.from_ogip(build.pha(header={"BACKFILE": "b.bak", "ANCRFILE": "a.arf"}))
+    assert_array_equal(observation.background.counts, [8, 1, 2, 9])
+    assert observation.background.exposure == 40
+    assert_array_equal(observation.response.matrix.toarray(), MATRIX * [10, 20, 40])
+    assert observation.statistic == "wstat"
+
+
+def test_named_files_are_looked_for_beside_the_spectrum_first(build, monkeypatch):
+    elsewhere = build.folder / "elsewhere"
+    elsewhere.mkdir()
+    save(elsewhere / "a.rmf", matrix_table(header={"HDUCLAS3": "REDIST"}), bounds_table())
+    path = build.pha()
+    monkeypatch.chdir(elsewhere)
+    assert Observation.from_ogip(path).response.name == str(build.folder / "a.rmf")
+
+
+def test_a_path_of_another_machine_is_found_by_its_last_part(build):
+    assert Observation.from_ogip(build.pha(header={"RESPFILE": "/home/someone/a.rmf"})).counts.size == 4
+
+
+def test_a_named_file_that_was_compressed_is_found(build):
+    with_background(build, name="c.bak.gz")
+    assert Observation.from_ogip(build.pha(header={"BACKFILE": "c.bak"})).background is not None
+
+
+@pytest.mark.parametrize("word", ["none", "NONE", "", "%match%", " None "])
+def test_words_for_no_file_are_understood(build, word):
+    assert Observation.from_ogip(build.pha(header={"BACKFILE": word, "ANCRFILE": word})).background is None
+
+
+def test_arguments_take_the_place_of_named_files(build):
+    other = build.rmf(name="b.rmf", header={"HDUCLAS3": "FULL"})
+    path = build.pha(header={"RESPFILE": "lost.rmf", "BACKFILE": "lost.bak", "ANCRFILE": "lost.arf"})
+    observation = Observation.from_ogip(path, with_background(build), other, "none")
+    assert_array_equal(observation.background.counts, [8, 1, 2, 9])
+    assert observation.response.name == str(other)
+
+
+def test_objects_take_the_place_of_named_files(build):
+    response, background = Response.from_ogip(build.rmf()), Background(np.ones(4), 3.0)
+    observation = Observation.from_ogip(build.pha(header={"RESPFILE": "lost.rmf"}), background, response)
+    assert observation.response is response
+    assert observation.background is background
+
+
+def test_the_word_none_does_without_a_named_background(build):
+    with_background(build)
+    path = build.pha(header={"BACKFILE": "b.bak"})
+    assert Observation.from_ogip(path, background="none").background is None
+
+
+def test_a_row_of_a_background_file_is_chosen_by_suffix(build):
+    columns = {"COUNTS": ("4J", [[1, 1, 1, 1], [2, 2, 2, 2]]), "CHANNEL": ("4I", [[1, 2, 3, 4]] * 2)}
+    save(build.folder / "two.bak", table("SPECTRUM", columns, EXPOSURE=1.0))
+    observation = Observation.from_ogip(build.pha(header={"BACKFILE": "two.bak{2}"}))
+    assert_array_equal(observation.background.counts, [2, 2, 2, 2])
+
+
+def test_a_background_file_of_several_rows_needs_a_choice(build):
+    columns = {"COUNTS": ("4J", [[1, 1, 1, 1], [2, 2, 2, 2]]), "CHANNEL": ("4I", [[1, 2, 3, 4]] * 2)}
+    save(build.folder / "two.bak", table("SPECTRUM", columns, EXPOSURE=1.0))
+    with pytest.raises(ValueError, match=r"the file holds 2 spectra; name one as <file>\{n\}"):
+        Observation.from_ogip(build.pha(header={"BACKFILE": "two.bak"}))
+
+
+def test_a_background_in_the_file_of_the_spectrum_is_found(build):
+    # Chandra's source catalogue: BACKFILE is the file itself, and the second extension is the background.
+    second = spectrum_table({"COUNTS": ("J", [9, 9, 9, 9])}, {"HDUCLAS2": "BKG"})
+    path = build.pha(header={"BACKFILE": "a.pha"}, extra=[second])
+    observation = Observation.from_ogip(path)
+    assert_array_equal(observation.counts, [3, 0, 5, 2])
+    assert_array_equal(observation.background.counts, [9, 9, 9, 9])
+
+
+def test_a_spectrum_is_not_its_own_background(build):
+    with pytest.raises(ValueError, match="BACKFILE names the spectrum itself"):
+        Observation.from_ogip(build.pha(header={"BACKFILE": "a.pha"}))
+
+
+def test_a_spectrum_with_a_part_of_the_channels_gets_that_part_of_the_response(build):
+    change = {"CHANNEL": ("I", [2, 4]), "COUNTS": ("J", [7, 9])}
+    observation = Observation.from_ogip(build.pha(change))
+    assert_array_equal(observation.response.matrix.toarray(), MATRIX[[1, 3]])
+    assert any("2 of the 4 channels" in text for text in observation.repairs)
+
+
+def test_channels_one_off_the_response_are_matched_by_position_and_said(build):
+    with pytest.warns(RepairWarning, match="matched by position"):
+        observation = Observation.from_ogip(build.pha({"CHANNEL": ("I", [0, 1, 2, 3])}))
+    assert_array_equal(observation.response.matrix.toarray(), MATRIX)
+
+
+def test_channels_one_off_whose_energies_agree_are_no_warning(build):
+    path = build.pha({"CHANNEL": ("I", [0, 1, 2, 3])}, extra=[bounds_table(first=0)])
+    assert any("matched by position" in text for text in Observation.from_ogip(path).repairs)
+
+
+def test_a_background_one_off_the_source_is_matched_by_position_and_said(build):
+    with_background(build, {"CHANNEL": ("I", [0, 1, 2, 3])})
+    with pytest.warns(RepairWarning, match=r"b\.bak.*matched by position"):
+        observation = Observation.from_ogip(build.pha(header={"BACKFILE": "b.bak"}))
+    assert_array_equal(observation.background.counts, [8, 1, 2, 9])
+
+
+def test_a_background_with_more_channels_is_matched_by_number(build):
+    with_background(build)
+    change = {"CHANNEL": ("I", [2, 4]), "COUNTS": ("J", [7, 9])}
+    observation = Observation.from_ogip(build.pha(change, {"BACKFILE": "b.bak"}))
+    assert_array_equal(observation.background.counts, [1, 9])
+
+
+def test_channels_that_do_not_match_the_response_are_refused(build):
+    with pytest.raises(
+        ValueError, match=r"CHANNEL runs from 3 to 6 \(4 channels\), but the channels of the response"
+    ):
+        Observation.from_ogip(build.pha({"CHANNEL": ("I", [3, 4, 5, 6])}))
+
+
+def test_a_background_with_other_channels_is_refused(build):
+    with_background(build, {"CHANNEL": ("I", [3, 4, 5, 6])})
+    with pytest.raises(ValueError, match="give a background with the same channels"):
+        Observation.from_ogip(build.pha(header={"BACKFILE": "b.bak"}))
+
+
+def test_a_lost_file_is_refused_with_the_argument_that_helps(build):
+    with pytest.raises(FileNotFoundError, match=r"BACKFILE names 'lost\.bak'.*Give background=<path>"):
+        Observation.from_ogip(build.pha(header={"BACKFILE": "lost.bak"}))
+
+
+def test_a_spectrum_without_response_is_refused(build):
+    with pytest.raises(ValueError, match="RESPFILE names no response; give response="):
+        Observation.from_ogip(build.pha(header={"RESPFILE": "none"}))
+
+
+def test_an_arf_beside_a_response_object_is_refused(build):
+    with pytest.raises(TypeError, match="arf= goes with the path of an RMF file"):
+        Observation.from_ogip(build.pha(), response=Response.from_ogip(build.rmf()), arf=build.arf())
+
+
+def test_repairs_of_every_file_are_told_by_info_and_warned_of_once(build):
+    with_background(build, {"CHANNEL": ("I", [0, 1, 2, 3])})
+    build.rmf(header={"HDUCLAS3": "REDIST"})
+    path = build.pha({"CHANNEL": ("I", [1, 2, 3, 4])}, {"BACKFILE": "b.bak", "TELESCOP": "XMM"})
+    with pytest.warns(RepairWarning) as caught:
+        observation = Observation.from_ogip(path)
+    assert len(caught) == 1
+    info = observation.info()
+    for part in (
+        "XMM",
+        "exposure     10 s",
+        "wstat: Poisson counts and Poisson background",
+        "matched by position",
+    ):
+        assert part in info
+    assert "no ARF was given" in info

@@ -1,0 +1,154 @@
+import astropy.units as u
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from jaxspec.data import Background, Observation, Response
+
+
+def test_an_exposure_may_have_a_unit(response):
+    assert Observation(np.ones(10), response, 2 * u.min).exposure == 120
+    assert Background(np.ones(10), 2 * u.ms).exposure == 0.002
+
+
+def test_arrays_are_copies_that_cannot_be_written(response):
+    counts = np.ones(10)
+    observation = Observation(counts, response, 1.0)
+    counts[0] = 9
+    assert observation.counts[0] == 1
+    with pytest.raises(ValueError, match="read-only"):
+        observation.counts[0] = 2
+
+
+def test_poisson_counts_alone_take_cstat(response):
+    observation = Observation(np.ones(10), response, 1.0)
+    assert observation.statistic == "cstat"
+    assert "cstat: Poisson counts without background" in observation.info()
+
+
+def test_poisson_counts_and_background_take_wstat(observation):
+    assert observation.statistic == "wstat"
+    assert "wstat: Poisson counts and Poisson background" in observation.info()
+
+
+def test_poisson_counts_and_gaussian_background_take_pgstat(response):
+    background = Background(np.ones(10), 1.0, errors=np.ones(10))
+    observation = Observation(np.ones(10), response, 1.0, background)
+    assert observation.statistic == "pgstat"
+    assert "background with Gaussian errors" in observation.info()
+
+
+def test_gaussian_counts_take_chi2(response):
+    observation = Observation(-np.ones(10), response, 1.0, errors=np.ones(10))
+    assert observation.statistic == "chi2"
+    assert "chi2: the counts have Gaussian errors" in observation.info()
+
+
+def test_the_statistic_can_be_chosen(observation):
+    changed = observation.with_statistic("pstat")
+    assert changed.selection().statistic == "pstat"
+    assert "pstat: chosen by the user" in changed.info()
+
+
+def test_the_reason_for_the_statistic_survives_other_changes(observation):
+    assert "Poisson background" in observation.notice("3-5 keV").info()
+    assert "chosen by the user" in observation.with_statistic("pstat").notice("3-5 keV").info()
+
+
+def test_sources_are_assigned(observation):
+    assert observation.sources is None
+    assert observation.assign("src1", "src2").sources == ("src1", "src2")
+
+
+def test_repr_tells_counts_exposure_channels_and_statistic(observation):
+    text = repr(observation.notice("3-5 keV"))
+    assert text == "Observation('observation': 36 counts in 10 s, 2 of 10 channels, wstat)"
+    assert repr(observation.background) == "Background('background': 45 counts (Poisson) in 20 s)"
+
+
+def test_info_tells_selection_grouping_flags_and_sources(response):
+    observation = Observation(
+        np.ones(10),
+        response,
+        3.0,
+        quality=[1] + [0] * 9,
+        systematic=[0.1] * 10,
+        mission="XMM",
+        instrument="EPN",
+    )
+    info = observation.ignore("ch 9-10").group("constant", 3).assign("a").info()
+    for part in (
+        "XMM EPN",
+        "3 s",
+        "8 of 10 used, 1 of them flagged bad",
+        "grouping constant 3",
+        "sources      a",
+    ):
+        assert part in info
+    assert "systematic errors are not used by cstat" in info
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"counts": np.ones(9)}, "9 counts, but the response has 10 channels"),
+        ({"counts": np.ones((2, 5))}, r"got shape \(2, 5\)"),
+        ({"counts": [np.nan] + [1] * 9}, r"counts\[0\] is not a finite number"),
+        (
+            {"counts": [1, -2] + [1] * 8},
+            r"Poisson counts \(give errors= .* must not be negative, got -2 at index 1",
+        ),
+        ({"exposure": -1.0}, "exposure must be a positive number of seconds, got -1.0"),
+        ({"exposure": 3 * u.keV}, "exposure is in s, which keV does not convert to"),
+        ({"errors": [-1.0] * 10}, "errors must not be negative"),
+        ({"errors": [1.0] * 9}, r"errors must be an array with one element per channel \(10\)"),
+        ({"area_scale": -1.0}, "area_scale must not be negative"),
+        ({"back_scale": np.inf}, "back_scale must be finite, got inf"),
+        ({"back_scale": np.ones(3)}, "back_scale must be an array with one element per channel"),
+        ({"quality": [0, 1]}, "quality must be an array with one element per channel"),
+        ({"grouping": [1, 3] + [1] * 8}, "grouping must hold 1, 0 and -1 only"),
+        ({"background": Background(np.ones(9), 1.0)}, "10 channels, but the background has 9"),
+        ({"statistic": "chi"}, "no statistic is called 'chi'; there are cstat, wstat"),
+        ({"statistic": "wstat"}, "wstat needs a background; without one use 'cstat'"),
+        (
+            {"statistic": "cstat", "errors": np.ones(10)},
+            "cstat needs Poisson counts, but these have Gaussian errors",
+        ),
+        (
+            {"statistic": "wstat", "background": Background(np.ones(10), 1.0, errors=np.ones(10))},
+            "wstat needs Poisson background counts, but these have errors: use 'pgstat'",
+        ),
+    ],
+)
+def test_wrong_values_are_refused(response, change, message):
+    with pytest.raises(ValueError, match=message):
+        Observation(**({"counts": np.ones(10), "response": response, "exposure": 1.0} | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"counts": ["many"] * 10}, "counts must be an array of numbers, got list"),
+        ({"response": np.eye(10)}, "response must be a Response, got ndarray"),
+        ({"background": np.ones(10)}, "background must be a Background, got ndarray"),
+    ],
+)
+def test_wrong_kinds_are_refused(response, change, message):
+    with pytest.raises(TypeError, match=message):
+        Observation(**({"counts": np.ones(10), "response": response, "exposure": 1.0} | change))
+
+
+@pytest.mark.parametrize("sources", [(), (3,), (["a", "b"],)])
+def test_sources_must_be_names(observation, sources):
+    with pytest.raises(TypeError, match="assign takes names of sources"):
+        observation.assign(*sources)
+
+
+def test_a_background_without_exposure_is_refused():
+    with pytest.raises(ValueError, match="background: exposure must be a positive number of seconds"):
+        Background(np.ones(3), 0.0)
+
+
+def test_a_diagonal_response_makes_an_observation_of_flux_points():
+    observation = Observation([2.0], Response.diagonal([1.0, 2.0]), 1.0, errors=[0.5])
+    assert_array_equal(observation.selection().errors, [0.5])

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from astropy.io import fits
+from numpy.testing import assert_allclose, assert_array_equal
+
+from jaxspec.data import Background, Observation, Response
+
+FIELDS = ("counts", "errors", "systematic", "exposure", "area_scale", "back_scale")
+
+
+def same(first, second, fields=FIELDS):
+    for field in fields:
+        assert_array_equal(getattr(first, field), getattr(second, field), err_msg=field)
+
+
+def same_response(first, second):
+    same(first, second, ("energy_low", "energy_high", "channels", "channel_low", "channel_high"))
+    assert_array_equal(first.matrix.toarray(), second.matrix.toarray())
+
+
+@pytest.fixture
+def irregular():
+    """Rows with no, one and several groups, channels from 3 with a hole, numbers of no single precision."""
+    rng = np.random.default_rng(7)
+    matrix = rng.random((5, 4)) * np.array(
+        [[0, 1, 1, 1], [0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1]]
+    )
+    edges = np.array([0.1, 0.7, 1.3, 2.9, 3.1])
+    return Response(edges[:-1], edges[1:], [3, 4, 6, 7, 8], np.arange(5) / 3, np.arange(1, 6) / 3, matrix)
+
+
+def test_a_response_is_read_back_to_the_last_digit(irregular, tmp_path):
+    irregular.to_ogip(tmp_path / "a.rsp")
+    same_response(Response.from_ogip(tmp_path / "a.rsp"), irregular)
+
+
+def test_a_response_split_in_two_files_is_read_back(irregular, tmp_path):
+    irregular.to_ogip(tmp_path / "a.rmf", tmp_path / "a.arf")
+    back = Response.from_ogip(tmp_path / "a.rmf", tmp_path / "a.arf")
+    assert_allclose(back.matrix.toarray(), irregular.matrix.toarray(), rtol=1e-15)
+    with fits.open(tmp_path / "a.rmf") as hdus:
+        assert_allclose([row.sum() for row in hdus["MATRIX"].data["MATRIX"]], [0, 1, 1, 1])
+
+
+@pytest.mark.parametrize("gaussian", [False, True])
+def test_an_observation_is_read_back_to_the_last_digit(irregular, tmp_path, gaussian):
+    errors = np.array([1, 1.1, 1.2, 1.3, 2]) if gaussian else None
+    background = Background([4, 4, 0, 1, 7], 1 / 3, errors=errors, back_scale=np.arange(1, 6) / 7)
+    observation = Observation(
+        [1.5, 2, -1, 0, 3] if gaussian else [1, 2, 0, 0, 3],
+        irregular,
+        0.1,
+        background,
+        name="mine",
+        errors=errors,
+        systematic=np.full(5, 0.03) if gaussian else None,
+        area_scale=0.7,
+        quality=[0, 0, 1, 0, 0],
+        grouping=[1, -1, 1, 1, -1],
+    )
+    back = Observation.from_ogip(observation.to_ogip(tmp_path))
+    same(back, observation, (*FIELDS, "quality", "grouping", "statistic", "name"))
+    same(back.background, observation.background)
+    same_response(back.response, observation.response)
+    assert back.repairs == ()
+
+
+def test_bins_in_use_are_written_as_grouping(observation, tmp_path):
+    back = Observation.from_ogip(observation.group("min_counts", 5).to_ogip(tmp_path / "a.pha"))
+    assert_array_equal(back.selection().groups, observation.group("min_counts", 5).selection().groups)
+    plain = Observation.from_ogip(observation.group(None).to_ogip(tmp_path / "b.pha"))
+    assert plain.grouping is None
+
+
+def test_files_carry_the_keywords_of_the_standard(observation, tmp_path):
+    path = observation.to_ogip(tmp_path / "new" / "a.pha")
+    with fits.open(path) as hdus:
+        header = hdus["SPECTRUM"].header
+        assert (header["HDUCLASS"], header["HDUCLAS1"], header["HDUCLAS2"]) == ("OGIP", "SPECTRUM", "TOTAL")
+        assert (header["DETCHANS"], header["TLMIN1"], header["EXPOSURE"]) == (10, 1, 10.0)
+        assert (header["BACKFILE"], header["RESPFILE"], header["POISSERR"]) == ("a_bkg.pha", "a.rsp", True)
+    with fits.open(path.with_suffix(".rsp")) as hdus:
+        header = hdus["SPECRESP MATRIX"].header
+        assert (header["HDUCLAS2"], header["HDUCLAS3"]) == ("RSP_MATRIX", "FULL")
+        assert (header["TLMIN4"], header["DETCHANS"], header["NUMGRP"]) == (1, 10, 10)
+
+
+def test_a_file_that_exists_is_kept_unless_told_otherwise(observation, tmp_path):
+    path = observation.to_ogip(tmp_path)
+    with pytest.raises(FileExistsError, match="give overwrite=True to replace it"):
+        observation.to_ogip(tmp_path)
+    with pytest.raises(FileExistsError, match="give overwrite=True"):
+        observation.response.to_ogip(path.with_suffix(".rsp"))
+    assert observation.to_ogip(tmp_path, overwrite=True) == path
