@@ -84,7 +84,7 @@ def check_parts(observation: Observation) -> None:
     check_grouping(observation, observation.grouping_method, observation.grouping_number)
 
 
-def check_grouping(observation: Observation, method: str | None, number: float | None) -> None:
+def check_grouping(observation: Any, method: str | None, number: float | None) -> None:
     """Check that a grouping method exists and has what it needs."""
     if method not in METHODS:
         known = ", ".join(repr(known) for known in METHODS)

@@ -55,9 +55,10 @@ def find_file(text: str, beside: Path, keyword: str, argument: str) -> Address:
     wanted = address(text)
     candidates = [beside.parent / wanted.path, wanted.path, beside.parent / wanted.path.name]
     for candidate in candidates:
-        # Archives compress the files after the keywords were written, or the other way round.
-        for path in (candidate, Path(f"{candidate}.gz"), candidate.with_suffix("")):
-            if path.is_file() and (path.suffix or candidate.suffix != ".gz"):
+        # Archives compress or unpack the files after the keywords were written.
+        other = candidate.with_suffix("") if candidate.suffix == ".gz" else Path(f"{candidate}.gz")
+        for path in (candidate, other):
+            if path.is_file():
                 return wanted._replace(path=path)
     raise FileNotFoundError(
         f"{beside}: {keyword} names {str(text).strip()!r}, which is neither beside the file nor where it "
@@ -76,7 +77,8 @@ def opened(path: Path) -> Iterator[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message="File may have been truncated")
-            with fits.open(path, memmap=False) as hdus:
+            # astropy leaves a file open that it fails to read; this stream is closed in any case.
+            with path.open("rb") as stream, fits.open(stream, memmap=False) as hdus:
                 yield hdus
     except OgipError:
         raise

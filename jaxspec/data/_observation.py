@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from . import _selection
-from ._checks import check_counts, check_grouping, check_parts, choose_statistic
+from ._checks import check_counts, check_parts, choose_statistic
 from ._response import Response
-from ._selection import Range, Selection
+from ._selectable import Selectable
+from ._selection import Selection
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,7 +45,7 @@ class Background:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Observation:
+class Observation(Selectable):
     """Counts of one exposure with response, background and selection; every method returns a new one.
 
     - `counts`: (n_channels,) counts of the source region; `exposure`: seconds or a Quantity.
@@ -73,10 +74,6 @@ class Observation:
     systematic: np.ndarray | None = None
     statistic: str | None = None
     statistic_reason: str = ""
-    grouping_method: str | None = "file"
-    grouping_number: float | None = None
-    noticed: tuple[Range, ...] = ()
-    ignored: tuple[Range, ...] = ()
     sources: tuple[str, ...] | None = None
     mission: str = ""
     instrument: str = ""
@@ -125,51 +122,6 @@ class Observation:
 
         return load_observations(path, background, response, arf, "all", None)
 
-    def notice(self, *ranges: Any, channels: bool = False, partial: bool = True) -> Observation:
-        """Use these ranges only; ranges of several calls add up, and what `ignore` removed stays away.
-
-        A range is a string ("8-30 keV", "0.1-2 TeV", "**-0.3", "15.0-**" in keV, "ch 4-128") or a pair of
-        quantities or of numbers in keV, None for an open end; with `channels=True` numbers are channel
-        numbers, both ends included. A channel is noticed if any part of it lies in the range, or with
-        `partial=False` only if all of it does. The order of calls to `notice`, `ignore` and `group` does not
-        matter. Where the file's grouping is in use, its bins take the place of channels.
-
-        Raises `ValueError` for a range that is none, or where nothing is left.
-        """
-        found = _selection.parse_ranges(ranges, channels, partial)
-        if any(item.kind == "bad" for item in found):
-            raise ValueError("notice takes ranges; bad channels are noticed like others until ignore('bad')")
-        return _selection.not_empty(replace(self, noticed=(*self.noticed, *found)))
-
-    def ignore(self, *ranges: Any, channels: bool = False, partial: bool = True) -> Observation:
-        """Leave these ranges out, given as for `notice`; "bad" stands for all channels flagged by QUALITY.
-
-        A channel is ignored if any part of it lies in the range, or with `partial=False` only if all of it
-        does.
-        """
-        found = _selection.parse_ranges(ranges, channels, partial)
-        return _selection.not_empty(replace(self, ignored=(*self.ignored, *found)))
-
-    def notice_all(self) -> Observation:
-        """Forget all calls of `notice` and `ignore`."""
-        return replace(self, noticed=(), ignored=())
-
-    def group(self, method: str | None, number: float | None = None) -> Observation:
-        """Sum channels into bins: from ungrouped ones, within runs of selected channels of one quality.
-
-        - None: every channel for itself; "file": as GROUPING in the file says (the default).
-        - "min_counts", "min_background_counts": at least `number` counts in a bin.
-        - "significance": net counts of at least `number` standard deviations.
-        - "constant": `number` channels in a bin.
-        - "optimal": Kaastra & Bleeker 2016, A&A 587, A151; "optimal_min_counts": its bins joined until they
-          have `number` counts.
-
-        What is left over at the end of a run joins the bin before it. Raises `ValueError` for an unknown
-        method or where `number` is missing or not positive.
-        """
-        check_grouping(self, method, number)
-        return replace(self, grouping_method=method, grouping_number=number)
-
     def assign(self, *sources: str) -> Observation:
         """Say which sources of the model this observation sees; all of them where nothing is said."""
         if not sources or not all(isinstance(source, str) for source in sources):
@@ -194,6 +146,42 @@ class Observation:
         from ._write import write_observation
 
         return write_observation(self, path, overwrite)
+
+    def plot_counts(
+        self,
+        *,
+        rate: bool = False,
+        min_counts: float | None = None,
+        min_significance: float | None = None,
+        figsize: tuple[float, float] | None = None,
+    ) -> Any:
+        """Counts and scaled background per unit of energy; what is ignored is grey.
+
+        `rate=True` divides by the exposure. `min_counts` and `min_significance` join bins, for display only,
+        until they have as many counts or net counts of as many standard deviations. Returns a matplotlib
+        figure.
+        """
+        from ..plots._counts import Channels, observed
+
+        behind = variance = None
+        if self.background is not None:
+            ratio = _selection.channel_ratio(self)
+            behind = ratio * self.background.counts
+            errors = self.background.errors
+            variance = ratio**2 * (self.background.counts if errors is None else errors**2)
+        channels = Channels(
+            title=self.name,
+            low=self.response.channel_low,
+            high=self.response.channel_high,
+            counts=self.counts,
+            errors=self.errors,
+            background=behind,
+            background_variance=variance,
+            groups=_selection.labels(self, _selection.selected(self)),
+            exposure=self.exposure,
+        )
+        thresholds = {"min_counts": min_counts, "min_significance": min_significance}
+        return observed(channels, rate=rate, figsize=figsize, **thresholds)
 
     def info(self) -> str:
         """Mission, exposure, channels, selection, statistic and why, and what was repaired in the files."""

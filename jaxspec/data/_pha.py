@@ -134,7 +134,7 @@ def _all_rows(hdu: Any, path: Path, extension: int, bounds: Any, repairs: list[R
     return [readers[row].spectrum() for row in np.flatnonzero(exposures > 0)]
 
 
-class _Reader:
+class _Row:
     """Takes the fields of one spectrum from columns or, where there is no such column, from keywords."""
 
     def __init__(self, hdu: Any, path: Path, extension: int, row: int | None, bounds: Any) -> None:
@@ -148,35 +148,6 @@ class _Reader:
             return None
         values = column(self.hdu, name, self.path)
         return values if self.row is None else values[self.row - 1]
-
-    def spectrum(self) -> Spectrum:
-        counts, errors, exposure = self.counts()
-        size = counts.size
-        return Spectrum(
-            where=self.where,
-            path=self.path,
-            extension=self.extension,
-            row=self.row,
-            channels=self.channels(size),
-            counts=counts,
-            errors=errors,
-            systematic=self.systematic(size),
-            exposure=exposure,
-            area_scale=self.scaling("AREASCAL", size),
-            back_scale=self.scaling("BACKSCAL", size),
-            quality=self.flags("QUALITY", size),
-            grouping=self.flags("GROUPING", size),
-            files={name: self.file(name) for name in ("BACKFILE", "RESPFILE", "ANCRFILE")},
-            bounds=self.bounds,
-            mission=str(self.hdu.header.get("TELESCOP", "")).strip(),
-            instrument=" ".join(
-                str(self.hdu.header.get(k, "")).strip() for k in ("INSTRUME", "DETNAM")
-            ).strip(),
-            start=self.time("TIME", "TSTART"),
-            stop=self.time("ENDTIME", "TSTOP"),
-            repairs=self.repairs,
-            sides=self.sides(size),
-        )
 
     def vector(self, name: str, size: int | None = None) -> np.ndarray | None:
         """A column as one number for each channel, or one for all."""
@@ -208,6 +179,42 @@ class _Reader:
             values = self.hdu.header.get(name, "")
         return "" if names_no_file(values) else str(values).strip()
 
+
+class _Reader(_Row):
+    """Makes a spectrum of the fields of one row or file."""
+
+    def spectrum(self) -> Spectrum:
+        if self.file("CORRFILE") and header_number(self.hdu, "CORRSCAL") != 0:
+            text = f"{self.where}: the correction file {self.file('CORRFILE')} is not subtracted"
+            self.repairs.append(Repair(text, loud=True))
+        counts, errors, exposure = self.counts()
+        size = counts.size
+        return Spectrum(
+            where=self.where,
+            path=self.path,
+            extension=self.extension,
+            row=self.row,
+            channels=self.channels(size),
+            counts=counts,
+            errors=errors,
+            systematic=self.systematic(size),
+            exposure=exposure,
+            area_scale=self.scaling("AREASCAL", size),
+            back_scale=self.scaling("BACKSCAL", size),
+            quality=self.flags("QUALITY", size),
+            grouping=self.flags("GROUPING", size),
+            files={name: self.file(name) for name in ("BACKFILE", "RESPFILE", "ANCRFILE")},
+            bounds=self.bounds,
+            mission=str(self.hdu.header.get("TELESCOP", "")).strip(),
+            instrument=" ".join(
+                str(self.hdu.header.get(k, "")).strip() for k in ("INSTRUME", "DETNAM")
+            ).strip(),
+            start=self.time("TIME", "TSTART"),
+            stop=self.time("ENDTIME", "TSTOP"),
+            repairs=self.repairs,
+            sides=self.sides(size),
+        )
+
     def counts(self) -> tuple[np.ndarray, np.ndarray | None, float]:
         exposure = self.number("EXPOSURE")
         if exposure is None:
@@ -228,48 +235,13 @@ class _Reader:
                 raise OgipError(
                     f"{self.where}: column STAT_ERR, row {np.argmax(errors < 0) + 1}: negative error"
                 )
-        counts, errors = self.nature(counts, errors, name)
+        counts, errors = nature(self, counts, errors, name)
         if errors is None and (counts < 0).any():
             raise OgipError(
                 f"{self.where}: column {name}, row {np.argmax(counts < 0) + 1}: "
                 "negative counts without errors"
             )
         return counts, errors, exposure
-
-    def nature(
-        self, counts: np.ndarray, errors: np.ndarray | None, name: str
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Whether the counts are Poisson (then without errors): the numbers decide, or POISSERR in doubt."""
-        stated = str(self.hdu.header.get("POISSERR", "")).strip().upper() in {"TRUE", "T", "1"}
-        whole = np.round(counts)
-        # A rate in single precision times the exposure is whole to about 1e-7 of its value.
-        is_whole = bool(np.all(np.abs(counts - whole) <= 1e-3 + 1e-6 * np.abs(counts)) and np.all(whole >= 0))
-        if name == "COUNTS" and is_whole:
-            if stated or errors is None or _follows_counts(errors, whole):
-                if not stated and "POISSERR" in self.hdu.header:
-                    self.repairs.append(
-                        Repair(f"{self.where}: POISSERR = F, but the counts are whole: read as Poisson")
-                    )
-                return whole, None
-            return counts, errors
-        if name == "RATE" and is_whole and stated and whole.any():
-            text = f"{self.where}: RATE with POISSERR = T is whole counts per exposure: read as Poisson"
-            self.repairs.append(Repair(text, loud=True))
-            return whole, None
-        if errors is not None:
-            if stated:
-                self.repairs.append(
-                    Repair(f"{self.where}: POISSERR = T, but the counts are not whole: Gaussian errors")
-                )
-            return counts, errors
-        if stated and np.all(counts >= 0):
-            self.repairs.append(
-                Repair(f"{self.where}: the counts are not whole, taken as Poisson all the same", loud=True)
-            )
-            return counts, None
-        raise OgipError(
-            f"{self.where}: column {name} does not hold whole counts, and there is no column STAT_ERR"
-        )
 
     def channels(self, size: int) -> np.ndarray:
         """Channel numbers; where the column is missing they count from TLMIN, or as EBOUNDS does."""
@@ -336,6 +308,41 @@ class _Reader:
             return None
         scales = [header_number(self.hdu, name) or 1.0 for name in ("BACKSCUP", "BACKSCDN")]
         return up + down, sum(scales)
+
+
+def nature(
+    row: _Row, counts: np.ndarray, errors: np.ndarray | None, name: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Whether the counts are Poisson (then without errors): the numbers decide, or POISSERR in doubt."""
+    stated = str(row.hdu.header.get("POISSERR", "")).strip().upper() in {"TRUE", "T", "1"}
+    whole = np.round(counts)
+    # A rate in single precision times the exposure is whole to about 1e-7 of its value.
+    slack = 1e-3 + 1e-6 * np.abs(counts) if name == "RATE" else 0.0
+    is_whole = bool(np.all(np.abs(counts - whole) <= slack) and np.all(whole >= 0))
+    if name == "COUNTS" and is_whole:
+        if stated or errors is None or _follows_counts(errors, whole):
+            if not stated and "POISSERR" in row.hdu.header:
+                row.repairs.append(
+                    Repair(f"{row.where}: POISSERR = F, but the counts are whole: read as Poisson")
+                )
+            return whole, None
+        return counts, errors
+    if name == "RATE" and is_whole and stated and whole.any():
+        text = f"{row.where}: RATE with POISSERR = T is whole counts per exposure: read as Poisson"
+        row.repairs.append(Repair(text, loud=True))
+        return whole, None
+    if errors is not None:
+        if stated:
+            row.repairs.append(
+                Repair(f"{row.where}: POISSERR = T, but the counts are not whole: Gaussian errors")
+            )
+        return counts, errors
+    if stated and np.all(counts >= 0):
+        row.repairs.append(
+            Repair(f"{row.where}: the counts are not whole, taken as Poisson all the same", loud=True)
+        )
+        return counts, None
+    raise OgipError(f"{row.where}: column {name} does not hold whole counts, and there is no column STAT_ERR")
 
 
 def _follows_counts(errors: np.ndarray, counts: np.ndarray) -> bool:

@@ -155,7 +155,7 @@ def selected(observation: Observation) -> np.ndarray:
     return mask
 
 
-def not_empty(observation: Observation) -> Observation:
+def not_empty(observation: Any) -> Any:
     """The observation, if it has a channel left, be it only without the file's grouping."""
     if not selected(observation).any() and not selected(replace(observation, grouping_method=None)).any():
         raise ValueError(_nothing_left(observation))
@@ -243,8 +243,7 @@ def select(observation: Observation) -> Selection:
     np.minimum.at(low, used, response.channel_low[keep])
     np.maximum.at(high, used, response.channel_high[keep])
     source, background, statistic = observation, observation.background, str(observation.statistic)
-    counts = summed(source.counts)
-    variance = summed(_total_variance(source, statistic))
+    counts, variance = summed(source.counts), summed(_total_variance(source, statistic))
     behind = behind_errors = ratio = None
     if background is not None and statistic != "cstat":
         behind = summed(background.counts)

@@ -176,11 +176,8 @@ def _spectrum(
         "EXPOSURE": data.exposure,
         "POISSERR": data.errors is None,
         "CORRSCAL": 1.0,
-        "CORRFILE": "none",
-        "BACKFILE": "none",
-        "RESPFILE": "none",
-        "ANCRFILE": "none",
     }
+    keywords |= dict.fromkeys(("BACKFILE", "RESPFILE", "ANCRFILE", "CORRFILE"), "none")
     for name, values in (("STAT_ERR", data.errors), ("SYS_ERR", data.systematic)):
         if values is not None:
             columns.append(fits.Column(name, "D", array=values))

@@ -41,6 +41,22 @@ def test_a_named_file_that_was_compressed_is_found(build):
     assert Observation.from_ogip(build.pha(header={"BACKFILE": "c.bak"})).background is not None
 
 
+def test_a_named_file_that_was_unpacked_is_found(build):
+    with_background(build, name="c.bak")
+    assert Observation.from_ogip(build.pha(header={"BACKFILE": "c.bak.gz"})).background is not None
+
+
+def test_a_file_of_another_ending_is_not_taken_for_the_named_one(build):
+    with_background(build, name="lost")
+    with pytest.raises(FileNotFoundError, match="neither beside the file"):
+        Observation.from_ogip(build.pha(header={"BACKFILE": "lost.bak"}))
+
+
+def test_a_correction_file_is_said_to_be_left_out(build):
+    with pytest.warns(RepairWarning, match=r"the correction file some\.cor is not subtracted"):
+        Observation.from_ogip(build.pha(header={"CORRFILE": "some.cor", "CORRSCAL": 1.0}))
+
+
 @pytest.mark.parametrize("word", ["none", "NONE", "", "%match%", " None "])
 def test_words_for_no_file_are_understood(build, word):
     assert Observation.from_ogip(build.pha(header={"BACKFILE": word, "ANCRFILE": word})).background is None
