@@ -117,6 +117,104 @@ class Result(abc.ABC):
         }
         return _flux.table(values, unit)
 
+    def plot_counts(
+        self,
+        observations: str | Sequence[str] | None = None,
+        *,
+        components: bool = False,
+        min_counts: float | None = None,
+        min_significance: float | None = None,
+        rate: bool = False,
+        level: float = 0.68,
+        figsize: tuple[float, float] | None = None,
+    ) -> Any:
+        """Counts of each observation with the folded model above, and residuals below.
+
+        Shown are the counts with their Poisson (or given) errors, everything expected with its band, what each source
+        contributes, and the expected background. A residual is the signed square root of the fit statistic in its
+        bin: for a true model its standard deviation is 1, at low counts too.
+
+        Args:
+            observations: the names of those wanted; all by default.
+            components: show the components of each source in place of the source.
+            min_counts, min_significance: join bins until they have as many counts, or net counts of as many
+                standard deviations. For display only; model, background and residuals are those of the joined bins.
+            rate: counts per second.
+            level: the probability in the band of the model.
+            figsize: of the figure, in inches.
+
+        Returns a matplotlib figure. Raises `KeyError` for an unknown observation.
+        """
+        from jaxspec.results import _pictures
+
+        return _pictures.counts(self, observations, components, min_counts, min_significance, rate, level, figsize)
+
+    def plot_spectrum(
+        self,
+        low: Any = None,
+        high: Any = None,
+        unit: str = "1 / (cm2 s keV)",
+        *,
+        sources: Sequence[str] | None = None,
+        components: bool = False,
+        level: float = 0.68,
+        energy_unit: str | None = None,
+        figsize: tuple[float, float] | None = None,
+    ) -> Any:
+        """The spectrum of each source, before the instrument, with its band.
+
+        Args:
+            low, high: the band, as for `flux`; by default that of the fitted channels.
+            unit: of photons, "1 / (cm2 s keV)", of E N(E), "keV / (cm2 s keV)", or of E^2 N(E), "erg / (cm2 s)".
+            sources: the names of those wanted; all by default.
+            components: show the components of each source too.
+            level: the probability in the band.
+            energy_unit: of the axis: an energy, frequency or wavelength; by default keV, MeV, GeV or TeV as it fits.
+            figsize: of the figure, in inches.
+
+        Returns a matplotlib figure. Raises `ValueError` for a unit that is none of the three and for a band in the wrong
+        order, `KeyError` for an unknown source.
+        """
+        from jaxspec.results import _pictures
+
+        return _pictures.spectrum(self, low, high, unit, sources, components, level, energy_unit, figsize)
+
+    def corner(
+        self, names: Sequence[str] | None = None, *, level: float = 0.68, figsize: tuple[float, float] | None = None
+    ) -> Any:
+        """Histograms of parameters, and of each pair of them.
+
+        Lines and titles show what is quoted (the median of a posterior, the best value of a fit) and its interval;
+        the contours hold 39 % and 86 % of the draws, 1 and 2 sigma in two dimensions.
+
+        Args:
+            names: of the parameters wanted; all free ones by default.
+            level: the probability in the interval.
+            figsize: of the figure, in inches.
+
+        Returns a matplotlib figure. Raises `KeyError` for an unknown parameter, `ValueError` for a frozen one.
+        """
+        from jaxspec.results import _pictures
+
+        return _pictures.corner(self, names, level, figsize)
+
+    def plot_qq(
+        self,
+        observations: str | Sequence[str] | None = None,
+        *,
+        level: float = 0.68,
+        figsize: tuple[float, float] | None = None,
+    ) -> Any:
+        """Cumulative counts of each observation against those expected, from the lowest energy on.
+
+        A good model runs along the diagonal. It needs no bins wide enough to have many counts.
+
+        Returns a matplotlib figure. Raises `KeyError` for an unknown observation.
+        """
+        from jaxspec.results import _pictures
+
+        return _pictures.qq(self, observations, level, figsize)
+
 
 @jax.jit
 def all_values(layout: Layout, thetas: jax.Array) -> jax.Array:

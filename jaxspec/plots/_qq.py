@@ -1,0 +1,68 @@
+"""Cumulative counts: observed against expected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ._style import DATA, GUIDE, IGNORED, TOTAL, Picture, legend_above, styled
+
+_COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Cumulative counts of one observation from its lowest energy on, (n_bins,); the band is that of the model."""
+
+    title: str
+    counts: np.ndarray
+    expected: np.ndarray
+    expected_low: np.ndarray
+    expected_high: np.ndarray
+
+
+@styled
+def qq(panels: Sequence[Sums], *, level: float, figsize: tuple[float, float] | None) -> Picture:
+    """A column for each observation: the sums above, where a good model runs along the diagonal, and the difference."""
+    columns = min(len(panels), _COLUMNS)
+    rows = math.ceil(len(panels) / columns)
+    figure = Picture(figsize=figsize or (1.0 + 3.8 * columns, 0.6 + 4.9 * rows), layout="constrained")
+    grid = figure.add_gridspec(rows, columns)
+    axes = []
+    for i, panel in enumerate(panels):
+        inner = grid[i // columns, i % columns].subgridspec(2, 1, height_ratios=(5, 2), hspace=0.0)
+        upper = figure.add_subplot(inner[0])
+        lower = figure.add_subplot(inner[1], sharex=upper)
+        _draw(upper, lower, panel, level)
+        axes.append(upper)
+    legend_above(figure, axes)
+    return figure
+
+
+def _draw(upper: Axes, lower: Axes, panel: Sums, level: float) -> None:
+    counts, expected, low, high = (
+        np.append(0.0, sums)
+        for sums in (panel.counts, panel.expected, panel.expected_low, panel.expected_high)
+    )
+    end = 1.03 * max(counts[-1], expected[-1], 1.0)
+    upper.plot([0, end], [0, end], color=GUIDE, linewidth=1, linestyle="dashed", label="observed = expected")
+    upper.plot(expected, counts, color=DATA, linewidth=1.3, label="sum over bins, lowest energy first")
+    upper.set(xlim=(0, end), ylim=(0, end), title=panel.title, ylabel="Observed counts")
+    upper.tick_params(labelbottom=False)
+    lower.axhline(0, color=GUIDE, linewidth=1, linestyle="dashed")
+    label = f"{100 * level:g} % of the model"
+    band = {"color": TOTAL, "alpha": 0.35, "linewidth": 0, "label": label}
+    upper.fill_betweenx(counts, low, high, **band)
+    lower.fill_between(expected, expected - high, expected - low, **band)
+    root = np.sqrt(expected)
+    poisson = {"color": IGNORED, "alpha": 0.3, "linewidth": 0, "zorder": 0}
+    lower.fill_between(expected, -root, root, **poisson)
+    upper.fill_between(
+        expected, expected - root, expected + root, label=r"$\pm\sqrt{\mathrm{expected}}$", **poisson
+    )
+    lower.plot(expected, counts - expected, color=DATA, linewidth=1.3)
+    lower.set(xlabel="Expected counts", ylabel="Difference")

@@ -1,0 +1,408 @@
+"""From a result to the arrays that the pictures draw."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxspec import density as densities
+from jaxspec import parameters, statistics, units
+from jaxspec.density import Density, Layout
+from jaxspec.quadrature import Bins
+
+if TYPE_CHECKING:
+    from jaxspec.data import Selection
+    from jaxspec.results._result import Result
+
+_N_COUNTS = 400  # draws that make the band of folded models
+_N_SPECTRUM = 1000  # and that of spectra, which are cheaper
+_N_ENERGIES = 300
+_BATCH = 50
+
+
+class _Components(Layout):
+    """A layout whose spectra are the additive components of all sources, one after the other."""
+
+    def spectra_at(self, values: jax.Array) -> tuple[Any, ...]:
+        return tuple(part for spectrum in super().spectra_at(values) for part in spectrum.parts().values())
+
+
+@functools.partial(jax.jit, static_argnames=("seen", "by_component"))
+def _contributions(
+    density: Density, points: jax.Array, seen: tuple[tuple[int, ...], ...], by_component: bool
+) -> jax.Array:
+    """Expected counts of each source, or component, in each fitted bin, shape (n_points, n, n_bins).
+
+    `seen` are the sources or components that each observation sees. The k-th of n is the k-th that an observation
+    sees, or its last one where it sees fewer.
+    """
+    layout = density.layout
+    if by_component:
+        layout = _Components(
+            **{field.name: getattr(layout, field.name) for field in dataclasses.fields(layout)}
+        )
+    alone = [
+        dataclasses.replace(density, layout=layout, sources_of=tuple((s[min(k, len(s) - 1)],) for s in seen))
+        for k in range(max(map(len, seen)))
+    ]
+
+    def one(values: jax.Array) -> jax.Array:
+        return jnp.stack([single.expected_counts(values) for single in alone])
+
+    return jax.lax.map(one, points, batch_size=_BATCH)
+
+
+@jax.jit
+def _part_spectra(layout: Layout, points: jax.Array, bins: Bins, moment: jax.Array) -> jax.Array:
+    """Means of E^moment N(E) over narrow bins for each component of each source, (n_points, n_parts, n_energies).
+
+    A line narrower than the bins is seen by its mean, where values at single energies would miss it.
+    """
+
+    def one(values: jax.Array) -> jax.Array:
+        parts = [part for spectrum in layout.spectra_at(values) for part in spectrum.parts().values()]
+        return jnp.stack([part.integral(bins, moment) / (bins.high - bins.low) for part in parts])
+
+    return jax.lax.map(one, points, batch_size=_BATCH)
+
+
+@functools.partial(jax.jit, static_argnames="statistic")
+def _background(statistic: str, expected: jax.Array, data: tuple[jax.Array, ...]) -> jax.Array:
+    """Expected background counts in the source region; `data` as the statistic has them."""
+    if statistic == "wstat":
+        return data[2] * statistics.profiled_background(expected, *data)
+    return data[3] * statistics.profiled_gaussian_background(expected, *data)
+
+
+@functools.partial(jax.jit, static_argnames="statistic")
+def _statistic(statistic: str, expected: jax.Array, data: tuple[jax.Array, ...]) -> jax.Array:
+    return densities._STATISTICS[statistic].function(expected, *data)
+
+
+class _Part(NamedTuple):
+    """One line of a picture: a source, or a component of it."""
+
+    label: str
+    index: int  # among the sources, or components, of the model
+    colour: int
+    dash: int  # 0 for what is drawn through
+
+
+def _parts(result: Result, by_component: bool, sources: Sequence[str]) -> list[_Part]:
+    """The sources, or their components, that are wanted; a source of one component goes by its own name."""
+    found, index = [], 0
+    for colour, source in enumerate(result.problem.model.sources):
+        names = list(source.spectrum.parts()) if by_component else [source.name]
+        for k, name in enumerate(names):
+            alone = len(names) == 1
+            if source.name in sources:
+                found.append(
+                    _Part(
+                        source.name if alone else f"{source.name}: {name}",
+                        index,
+                        colour,
+                        0 if alone else k + 1,
+                    )
+                )
+            index += 1
+    return found
+
+
+def _thinned(result: Result, n: int) -> jax.Array:
+    """Some of a result's points: what is quoted and about `n` of its draws, evenly spaced."""
+    everything = np.arange(len(result.points))
+    draws = result.spread(everything)
+    chosen = draws[np.unique(np.linspace(0, len(draws) - 1, n).round().astype(int))]
+    return jnp.asarray(result.points[np.concatenate([np.setdiff1d(everything, draws), chosen])])
+
+
+def _chosen(result: Result, observations: str | Sequence[str] | None) -> list[int]:
+    labels = list(result.problem.labels)
+    if observations is None:
+        return list(range(len(labels)))
+    wanted = [observations] if isinstance(observations, str) else list(observations)
+    for name in wanted:
+        if name not in labels:
+            raise parameters.unknown(name, labels, "observation")
+    return [labels.index(name) for name in wanted]
+
+
+class _Folded(NamedTuple):
+    """What an observation was expected to show, (n_points, n_parts, n_bins), and what it showed, bins by energy."""
+
+    parts: list[_Part]
+    expected: np.ndarray
+    selection: Selection
+    run: np.ndarray
+
+
+def _folded(result: Result, by_component: bool) -> list[_Folded]:
+    problem = result.problem
+    parts = [
+        _parts(result, by_component, problem.sources_seen_by(i)) for i in range(len(problem.observations))
+    ]
+    seen = tuple(tuple(part.index for part in group) for group in parts)
+    table = np.asarray(_contributions(problem.density, _thinned(result, _N_COUNTS), seen, by_component))
+    ends = np.cumsum(problem.density.sizes)
+    return [
+        _Folded(group, table[:, : len(group), end - size : end], selection, _runs(selection))
+        for group, size, end, selection in zip(parts, problem.density.sizes, ends, problem.selections)
+    ]
+
+
+def _runs(selection: Selection) -> np.ndarray:
+    """(n_bins,) the number of the run of neighbouring bins that each belongs to."""
+    used = np.flatnonzero(selection.groups >= 0)
+    first = used[np.unique(selection.groups[used], return_index=True)[1]]
+    last = used[::-1][np.unique(selection.groups[used][::-1], return_index=True)[1]]
+    return np.cumsum(np.append(0, first[1:] - last[:-1] > 1))
+
+
+def _scaled_background(selection: Selection) -> tuple[np.ndarray, np.ndarray]:
+    """Background measured for the source region, and its variance; zeros without one."""
+    if selection.background is None or selection.ratio is None:
+        return np.zeros_like(selection.counts), np.zeros_like(selection.counts)
+    errors = selection.background_errors
+    variance = selection.background if errors is None else errors**2
+    return selection.ratio * selection.background, selection.ratio**2 * variance
+
+
+def _grouped(selection: Selection, labels: np.ndarray) -> Selection:
+    """The selection with its bins joined for display."""
+    from jaxspec.plots import _rebin
+
+    if len(np.unique(labels)) == len(labels):
+        return selection
+
+    def total(values: np.ndarray | None) -> Any:
+        return None if values is None else _rebin.summed(labels, values)
+
+    def quadratic(values: np.ndarray | None) -> Any:
+        return None if values is None else np.sqrt(_rebin.summed(labels, values**2))
+
+    ratio = selection.ratio
+    if ratio is not None and selection.background is not None:
+        # The scaled background adds up exactly; where there is none, any mean does.
+        scaled, behind = total(ratio * selection.background), total(selection.background)
+        mean = total(ratio) / np.bincount(labels)
+        ratio = np.divide(scaled, behind, out=mean, where=behind > 0)
+    low, high = _rebin.edges(labels, selection.channel_low, selection.channel_high)
+    return dataclasses.replace(
+        selection,
+        groups=np.where(selection.groups >= 0, labels[selection.groups], -1),
+        counts=total(selection.counts),
+        errors=quadratic(selection.errors),
+        background=total(selection.background),
+        background_errors=quadratic(selection.background_errors),
+        ratio=ratio,
+        channel_low=low,
+        channel_high=high,
+    )
+
+
+def _expected_background(selection: Selection, expected: np.ndarray) -> np.ndarray | None:
+    """Background expected in the source region, together with `expected` source counts (..., n_bins)."""
+    if selection.background is None:
+        return None
+    if selection.statistic not in ("wstat", "pgstat"):
+        return np.broadcast_to(_scaled_background(selection)[0], expected.shape)
+    data = densities._STATISTICS[selection.statistic].data(selection)
+    return np.asarray(_background(selection.statistic, jnp.asarray(expected), tuple(map(jnp.asarray, data))))
+
+
+def _residuals(selection: Selection, expected: np.ndarray) -> np.ndarray:
+    """The signed root of the fit statistic in each bin: the deviation of the data in sigma."""
+    data = densities._STATISTICS[selection.statistic].data(selection)
+    values = _statistic(selection.statistic, jnp.asarray(expected), tuple(map(jnp.asarray, data)))
+    excess = selection.counts - expected - _scaled_background(selection)[0]
+    return np.sign(excess) * np.sqrt(np.maximum(np.asarray(values), 0.0))
+
+
+def counts(
+    result: Result,
+    observations: str | Sequence[str] | None,
+    components: bool,
+    min_counts: float | None,
+    min_significance: float | None,
+    rate: bool,
+    level: float,
+    figsize: tuple[float, float] | None,
+) -> Any:
+    """The picture of `Result.plot_counts`."""
+    from jaxspec.plots import _counts, _rebin
+
+    chosen = _chosen(result, observations)
+    folded = _folded(result, components)
+    panels = []
+    for i in chosen:
+        parts, expected, selection, run = folded[i]
+        scaled, behind = _scaled_background(selection)
+        variance = (selection.counts if selection.errors is None else selection.errors**2) + behind
+        net = selection.counts - scaled
+        labels = _rebin.joined(run, selection.counts, net, variance, min_counts, min_significance)
+        panels.append(
+            _panel(
+                result,
+                result.problem.labels[i],
+                parts,
+                _rebin.summed(labels, expected),
+                _grouped(selection, labels),
+                level,
+            )
+        )
+    return _counts.fitted(panels, level=level, rate=rate, figsize=figsize)
+
+
+def _panel(
+    result: Result, title: str, parts: list[_Part], expected: np.ndarray, selection: Selection, level: float
+) -> Any:
+    from jaxspec.plots import _counts
+
+    source = expected.sum(axis=1)
+    background = _expected_background(selection, source)
+    total = source if background is None else source + background
+    low, high = result.interval(result.spread(total), level)
+    # The only line there is would be drawn twice.
+    shown = parts if len(parts) > 1 or background is not None else []
+    curves = [
+        _counts.Curve(part.label, result.centre(expected[:, k]), part.colour, part.dash)
+        for k, part in enumerate(shown)
+    ]
+    return _counts.Panel(
+        title=title,
+        low=selection.channel_low,
+        high=selection.channel_high,
+        counts=selection.counts,
+        errors=selection.errors,
+        exposure=selection.exposure,
+        total=result.centre(total),
+        total_low=low,
+        total_high=high,
+        curves=tuple(curves),
+        background=None if background is None else result.centre(background),
+        residuals=_residuals(selection, result.centre(source)),
+    )
+
+
+def spectrum(
+    result: Result,
+    low: Any,
+    high: Any,
+    unit: str,
+    sources: Sequence[str] | None,
+    components: bool,
+    level: float,
+    energy_unit: str | None,
+    figsize: tuple[float, float] | None,
+) -> Any:
+    """The picture of `Result.plot_spectrum`."""
+    from jaxspec.plots import _spectrum
+
+    problem = result.problem
+    known = [source.name for source in problem.model.sources]
+    wanted = known if sources is None else [sources] if isinstance(sources, str) else list(sources)
+    for name in wanted:
+        if name not in known:
+            raise parameters.unknown(name, known, "source")
+    first, last = _noticed(result)
+    low, high = units.band(first if low is None else low, last if high is None else high)
+    moment, factor = units.spectrum_moment(unit)
+    edges = np.geomspace(low, high, _N_ENERGIES + 1)
+    layout = problem.density.layout
+    values = _part_spectra(
+        layout, _thinned(result, _N_SPECTRUM), Bins.of(edges[:-1], edges[1:], 3), jnp.asarray(float(moment))
+    )
+    tables = _spectra_of(result, wanted, components, factor * np.asarray(values))
+    curves = []
+    for part, table in tables:
+        band = result.interval(result.spread(table), level)
+        curves.append(_spectrum.Curve(part.label, result.centre(table), *band, part.colour, part.dash))
+    return _spectrum.spectra(
+        np.sqrt(edges[:-1] * edges[1:]),
+        curves,
+        unit=unit,
+        moment=moment,
+        unit_of_energy=energy_unit,
+        figsize=figsize,
+    )
+
+
+def _noticed(result: Result) -> tuple[float, float]:
+    """The band that the observations cover, in keV."""
+    low = np.concatenate([selection.channel_low for selection in result.problem.selections])
+    high = np.concatenate([selection.channel_high for selection in result.problem.selections])
+    return float(np.min(np.where(low > 0, low, high / 2))), float(np.max(high))
+
+
+def _spectra_of(
+    result: Result, sources: Sequence[str], components: bool, values: np.ndarray
+) -> list[tuple[_Part, np.ndarray]]:
+    """The wanted sources, and their components, with their spectra (n_points, n_energies)."""
+    pieces = _parts(result, True, sources)
+    tables = []
+    for source in _parts(result, False, sources):
+        members = [piece for piece in pieces if piece.colour == source.colour]
+        tables.append((source, values[:, [piece.index for piece in members]].sum(axis=1)))
+        if components and len(members) > 1:
+            tables += [(piece, values[:, piece.index]) for piece in members]
+    return tables
+
+
+def corner(
+    result: Result, names: Sequence[str] | None, level: float, figsize: tuple[float, float] | None
+) -> Any:
+    """The picture of `Result.corner`."""
+    from jaxspec.plots import _corner
+
+    rows = result.problem.model.parameters
+    wanted = (
+        list(result.problem.names) if names is None else [names] if isinstance(names, str) else list(names)
+    )
+    columns = []
+    for name in wanted:
+        if name not in rows:
+            raise parameters.unknown(name, rows, "parameter")
+        if name not in result.varied:
+            raise ValueError(
+                f"{name} is frozen: it has one value and no distribution; leave it out or thaw it before the fit"
+            )
+        values = result.points[:, list(rows).index(name)]
+        low, high = result.interval(result.spread(values), level)
+        centre = float(result.centre(values))
+        columns.append(
+            _corner.Column(name, rows[name].unit, result.spread(values), centre, float(low), float(high))
+        )
+    return _corner.corner(columns, figsize=figsize)
+
+
+def qq(
+    result: Result,
+    observations: str | Sequence[str] | None,
+    level: float,
+    figsize: tuple[float, float] | None,
+) -> Any:
+    """The picture of `Result.plot_qq`."""
+    from jaxspec.plots import _qq
+
+    chosen = _chosen(result, observations)
+    folded = _folded(result, by_component=False)
+    panels = []
+    for i in chosen:
+        selection, source = folded[i].selection, folded[i].expected.sum(axis=1)
+        background = _expected_background(selection, source)
+        total = source if background is None else source + background
+        order = np.argsort(selection.channel_low, kind="stable")
+        sums = np.cumsum(total[:, order], axis=1)
+        low, high = result.interval(result.spread(sums), level)
+        panels.append(
+            _qq.Sums(
+                result.problem.labels[i], np.cumsum(selection.counts[order]), result.centre(sums), low, high
+            )
+        )
+    return _qq.qq(panels, level=level, figsize=figsize)
