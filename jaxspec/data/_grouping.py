@@ -129,7 +129,7 @@ def _half_width(profile: np.ndarray) -> float:
 
 
 def optimal_sizes(counts: np.ndarray, width: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """(n_channels,) best bin size in channels (Kaastra & Bleeker 2016, A&A 587, A151, section 5).
+    """(n_channels,) best bin size in channels (Kaastra & Bleeker 2016, A&A 587, A151).
 
     With N the counts in one width (1.314 times those within the half maximum), R the number of resolution
     elements and x = ln(N (1 + 0.2 ln R)), the bin is one width for x < 2.119 and (0.08 x + 7 + 1.8 / x) / (x

@@ -161,9 +161,9 @@ class Observation(Selectable):
         until they have as many counts or net counts of as many standard deviations. Returns a matplotlib
         figure.
         """
-        from ..plots._counts import Channels, observed
+        from ..plots._channels import Channels, observed
 
-        behind = variance = None
+        behind = variance = np.zeros_like(self.counts)
         if self.background is not None:
             ratio = _selection.channel_ratio(self)
             behind = ratio * self.background.counts

@@ -235,12 +235,12 @@ class _Reader(_Row):
                 raise OgipError(
                     f"{self.where}: column STAT_ERR, row {np.argmax(errors < 0) + 1}: negative error"
                 )
-        counts, errors = nature(self, counts, errors, name)
         if errors is None and (counts < 0).any():
             raise OgipError(
                 f"{self.where}: column {name}, row {np.argmax(counts < 0) + 1}: "
                 "negative counts without errors"
             )
+        counts, errors = nature(self, counts, errors, name)
         return counts, errors, exposure
 
     def channels(self, size: int) -> np.ndarray:

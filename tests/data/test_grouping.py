@@ -59,6 +59,13 @@ def test_ranges_act_on_whole_bins_of_the_file():
     ]
 
 
+def test_channel_ranges_act_on_whole_bins_of_the_file():
+    response = Response.diagonal(np.arange(1.0, 7.0))
+    observation = Observation(np.ones(5), response, 1.0, grouping=[1, -1, 1, -1, 1])
+    assert observation.notice("ch 2-4").selection().groups.tolist() == [0, 0, 1, 1, -1]
+    assert observation.notice("ch 2-4", partial=False).selection().groups.tolist() == [-1, -1, 0, 0, -1]
+
+
 def test_minimum_counts_makes_the_shortest_bins():
     assert bins([5, 1, 1, 3, 9, 5], method="min_counts", number=5) == [0, 1, 1, 1, 2, 3]
 
@@ -143,6 +150,12 @@ def test_optimal_bins_shrink_with_counts_as_the_paper_says():
     # (0.08 x + 7 + 1.8 / x) / (x + 5.9) = 0.48701, of 20 channels 9.74.
     sizes = optimal_sizes(np.full(200, 1000.0), np.full(200, 20.0), np.ones(200, dtype=bool))
     assert sizes[100] == 9
+
+
+def test_the_counts_of_a_resolution_element_are_more_than_those_in_its_half_maximum():
+    # R = 1, 7.3125 counts within the width, N_r = 1.314 times that, x = ln(9.6086) = 2.2627 and the bin is
+    # (0.08 x + 7 + 1.8 / x) / (x + 5.9) = 0.9772 of 20 channels; without the factor x = 1.99 and the bin 20.
+    assert optimal_sizes(np.full(20, 0.375), np.full(20, 20.0), np.ones(20, dtype=bool))[10] == 19
 
 
 def test_optimal_bins_are_no_longer_than_any_of_their_channels_wants():

@@ -90,6 +90,16 @@ def test_a_row_of_a_background_file_is_chosen_by_suffix(build):
     assert_array_equal(observation.background.counts, [2, 2, 2, 2])
 
 
+def test_each_row_takes_the_background_of_its_own_row(build):
+    columns = {"COUNTS": ("4J", [[1, 1, 1, 1], [2, 2, 2, 2]]), "CHANNEL": ("4I", [[1, 2, 3, 4]] * 2)}
+    build.rmf()
+    save(build.folder / "two.bak", table("SPECTRUM", columns, EXPOSURE=1.0))
+    header = {"EXPOSURE": 1.0, "BACKFILE": "two.bak", "RESPFILE": "a.rmf"}
+    path = save(build.folder / "two.pha", table("SPECTRUM", columns, **header))
+    first, second = Observation.all_from_ogip(path)
+    assert (first.background.counts.sum(), second.background.counts.sum()) == (4, 8)
+
+
 def test_a_background_file_of_several_rows_needs_a_choice(build):
     columns = {"COUNTS": ("4J", [[1, 1, 1, 1], [2, 2, 2, 2]]), "CHANNEL": ("4I", [[1, 2, 3, 4]] * 2)}
     save(build.folder / "two.bak", table("SPECTRUM", columns, EXPOSURE=1.0))

@@ -29,6 +29,13 @@ def test_an_extension_is_chosen_by_its_number(build):
     assert_array_equal(Observation.from_ogip(f"{path}[2]").counts, [1, 1, 1, 1])
 
 
+def test_an_extension_is_chosen_by_its_name(build):
+    build.rmf()
+    second = spectrum_table({"COUNTS": ("J", [1, 1, 1, 1])}, name="OTHER")
+    path = save(build.folder / "b.pha", spectrum_table(), second)
+    assert_array_equal(Observation.from_ogip(f"{path}[other]").counts, [1, 1, 1, 1])
+
+
 def test_rates_become_counts_with_errors(build):
     change = {"COUNTS": None, "RATE": ("D", [0.31, 0.02, -0.1, 0.2]), "STAT_ERR": ("D", [0.1, 0.1, 0.2, 0.1])}
     observation = Observation.from_ogip(build.pha(change, {"POISSERR": False}))
@@ -194,7 +201,7 @@ def test_background_strips_of_a_grating_are_summed(build):
         (
             {"COUNTS": ("J", [1, 1, -1, 1])},
             {},
-            "column COUNTS, row 3: negative counts without errors|STAT_ERR",
+            "column COUNTS, row 3: negative counts without errors",
         ),
         ({"COUNTS": ("4A", list("abcd"))}, {}, "column COUNTS does not hold numbers"),
         (

@@ -47,6 +47,10 @@ def test_scalar_groups_are_read(build):
     assert_array_equal(matrix(build.rmf(change)), expected)
 
 
+def test_a_matrix_without_any_group_is_empty(build):
+    assert_array_equal(matrix(build.rmf({"N_GRP": ("I", [0, 0, 0])})), np.zeros((4, 3)))
+
+
 def test_gzipped_files_are_read(build):
     path = build.rmf()
     with open(path, "rb") as plain, gzip.open(f"{path}.gz", "wb") as packed:
