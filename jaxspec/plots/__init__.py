@@ -1,1 +1,1 @@
-"""Pictures of plain arrays: the only folder that imports matplotlib, and imported only when a picture is asked for."""
+"""Pictures of plain arrays: the only folder that imports matplotlib; methods import it when they draw."""

@@ -16,7 +16,7 @@ _COLUMNS = 4
 
 @dataclass(frozen=True)
 class Sums:
-    """Cumulative counts of one observation from its lowest energy on, (n_bins,); the band is that of the model."""
+    """Cumulative counts of one observation from its lowest energy on, (n_bins,), with the model's band."""
 
     title: str
     counts: np.ndarray
@@ -27,18 +27,19 @@ class Sums:
 
 @styled
 def qq(panels: Sequence[Sums], *, level: float, figsize: tuple[float, float] | None) -> Picture:
-    """A column for each observation: the sums above, where a good model runs along the diagonal, and the difference."""
+    """A column for each observation: the sums, along the diagonal for a good model, and the difference."""
     columns = min(len(panels), _COLUMNS)
     rows = math.ceil(len(panels) / columns)
     figure = Picture(figsize=figsize or (1.0 + 3.8 * columns, 0.6 + 4.9 * rows), layout="constrained")
-    grid = figure.add_gridspec(rows, columns)
+    grid = figure.add_gridspec(2 * rows, columns, height_ratios=(5, 2) * rows)
     axes = []
     for i, panel in enumerate(panels):
-        inner = grid[i // columns, i % columns].subgridspec(2, 1, height_ratios=(5, 2), hspace=0.0)
-        upper = figure.add_subplot(inner[0])
-        lower = figure.add_subplot(inner[1], sharex=upper)
+        row, column = 2 * (i // columns), i % columns
+        upper = figure.add_subplot(grid[row, column])
+        lower = figure.add_subplot(grid[row + 1, column], sharex=upper)
         _draw(upper, lower, panel, level)
         axes.append(upper)
+    figure.align_ylabels()
     legend_above(figure, axes)
     return figure
 

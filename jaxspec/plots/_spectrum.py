@@ -11,8 +11,8 @@ from jaxspec import units
 
 from ._style import (
     COLOURS,
-    DASHES,
     Picture,
+    dashes,
     energy_axis,
     energy_unit,
     legend_above,
@@ -45,6 +45,7 @@ def spectra(
     *,
     unit: str,
     moment: int,
+    level: float,
     unit_of_energy: str | None,
     figsize: tuple[float, float] | None,
 ) -> Picture:
@@ -52,30 +53,39 @@ def spectra(
     figure = Picture(figsize=figsize or (7.0, 4.8), layout="constrained")
     ax = figure.add_subplot()
     name = unit_of_energy or energy_unit(energy, energy)[0]
-    x = units.quantity(energy, "keV")
-    import astropy.units as u
-
-    x = x.to_value(units.unit(name), equivalencies=u.spectral())
+    x = _converted(energy, name)
     for curve in curves:
         colour = COLOURS[curve.colour % len(COLOURS)]
+        label = curve.label
         if curve.dash == 0:
-            ax.fill_between(x, curve.low, curve.high, color=colour, alpha=0.25, linewidth=0)
-        style = "solid" if curve.dash == 0 else DASHES[(curve.dash - 1) % len(DASHES)]
-        ax.plot(x, curve.values, color=colour, linestyle=style, linewidth=1.5, label=curve.label)
+            label = f"{curve.label}, {100 * level:g} %"
+            ax.fill_between(x, curve.low, curve.high, color=colour, alpha=0.25, linewidth=0, label=label)
+        ax.plot(x, curve.values, color=colour, linestyle=dashes(curve.dash), linewidth=1.5, label=label)
     ax.set_xscale("log")
     energy_axis(ax.xaxis, x.min(), x.max())
     ax.set_xlim(x.min(), x.max())
     ax.set_xlabel(with_unit(_axis_name(name), name))
     ax.set_ylabel(with_unit(_NAMES[moment], unit))
-    largest = max(float(np.nanmax(curve.high)) for curve in curves)
-    brightest = np.max([curve.values for curve in curves], axis=0)
     # Each curve is seen where it matters; one that dies out runs off the picture.
-    log_limits(ax, max(float(brightest.min()) / 10, largest * 10 ** -_DECADES[moment]), largest)
+    faintest = np.min([curve.low for curve in curves], axis=0)
+    brightest = np.max([curve.values for curve in curves], axis=0)
+    highest = np.max([curve.high for curve in curves], axis=0)
+    log_limits(ax, np.maximum(faintest, 0.1 * brightest.min()), highest, _DECADES[moment])
     legend_above(figure, [ax])
     return figure
 
 
+def _converted(energy: np.ndarray, unit: str) -> np.ndarray:
+    import astropy.units as u
+
+    try:
+        return units.quantity(energy, "keV").to_value(units.unit(unit), equivalencies=u.spectral())
+    except u.UnitConversionError as error:
+        raise ValueError(
+            f"energy_unit must be of an energy, a frequency or a wavelength, got {unit!r}"
+        ) from error
+
+
 def _axis_name(unit: str) -> str:
-    kinds = {"energy": "Energy", "frequency": "Frequency", "length": "Wavelength"}
-    kind = str(units.unit(unit).physical_type).split("/")[0]
-    return kinds.get(kind, "Energy")
+    kinds = {"frequency": "Frequency", "length": "Wavelength"}
+    return kinds.get(str(units.unit(unit).physical_type), "Energy")

@@ -1,11 +1,11 @@
-"""What all pictures share: the figure, colours, energy axes, units in labels, steps over bins."""
+"""What all pictures share: the figure, colours, energy axes, units in labels, limits, the legend."""
 
 from __future__ import annotations
 
 import functools
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
@@ -20,11 +20,10 @@ from jaxspec import units
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Okabe & Ito's colours, told apart by colour-blind readers too: of sources, and of everything expected together.
-COLOURS = ("#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
-TOTAL = "#D55E00"
-DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (9, 3)))
-DATA, BACKGROUND, IGNORED, GUIDE = "black", "#808080", "#B5B5B5", "#555555"
+# Colours that colour-blind readers tell apart (Okabe & Ito; Tol): of sources, and of all that is expected.
+COLOURS = ("#0072B2", "#009E73", "#E69F00", "#56B4E9", "#332288", "#882255")
+TOTAL, BACKGROUND = "#D55E00", "#CC79A7"
+DATA, IGNORED, GUIDE = "black", "#B5B5B5", "#555555"
 
 _SETTINGS = {
     "xtick.direction": "in",
@@ -39,7 +38,7 @@ _SETTINGS = {
 
 
 class Picture(Figure):
-    """A matplotlib figure of its own: it shows once, as the result of a notebook's cell, and leaves nothing open.
+    """A matplotlib figure of its own: it shows once, as the result of a notebook's cell, and is never open.
 
     Save it with `savefig`. pyplot does not know it, so it needs no backend, no `show` and no `close`.
     """
@@ -112,40 +111,35 @@ def _plain(value: float, position: Any) -> str:
     return f"$10^{{{exponent}}}$" if abs(front - 1) < 1e-6 else rf"${front:g}\times10^{{{exponent}}}$"
 
 
-def drawable(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Lower edges that a logarithmic axis can show: a bin that begins at 0 begins at half its upper edge."""
-    return np.where(low > 0, low, 0.5 * high)
+def dashes(number: int) -> Any:
+    """A line style: 0 is solid, the others follow one another."""
+    styles = ((5, 2), (1, 1.5), (6, 2, 1, 2), (9, 3))
+    return "solid" if number == 0 else (0, styles[(number - 1) % len(styles)])
 
 
-def steps(low: np.ndarray, high: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The line over bins that has each value from edge to edge, broken where the next bin is no neighbour."""
-    x = np.stack([low, high], axis=1)
-    y = np.stack([values, values], axis=1)
-    gap = np.zeros(len(low))
-    gap[:-1] = np.where(np.isclose(low[1:], high[:-1], rtol=1e-4), 0.0, np.nan)
-    breaks = np.isnan(gap)
-    # A third point in each bin: not a number at a gap, elsewhere the upper edge once more.
-    x = np.concatenate([x, np.where(breaks, np.nan, high)[:, None]], axis=1)
-    y = np.concatenate([y, np.where(breaks, np.nan, values)[:, None]], axis=1)
-    return x.ravel(), y.ravel()
-
-
-def log_limits(ax: Axes, smallest: float, largest: float, margin: float = 2.0) -> None:
-    """Logarithmic y axis from just below the smallest to just above the largest value."""
+def log_limits(ax: Axes, smallest: np.ndarray, largest: np.ndarray, decades: float = 9.0) -> None:
+    """Logarithmic y axis from the smallest positive to the largest number; `decades` at most."""
     ax.set_yscale("log", nonpositive="clip")
-    if smallest > 0 and np.isfinite(largest):
-        ax.set_ylim(smallest / margin, largest * margin)
+    top, positive = float(np.max(largest)), smallest[smallest > 0]
+    if positive.size and np.isfinite(top):
+        ax.set_ylim(max(float(positive.min()), top * 10.0**-decades) / 1.6, top * 1.6)
 
 
-def legend_above(figure: Figure, axes: list[Axes], last: str = "") -> None:
-    """One legend for all axes, above them, where it covers no data; the entry `last` ends it."""
+def legend_above(
+    figure: Figure, axes: Sequence[Axes], first: Sequence[str] = (), last: Sequence[str] = ()
+) -> None:
+    """One legend for all axes, above them, where it covers no data; a line and its band are one entry."""
     entries: dict[str, Any] = {}
     for ax in axes:
+        own: dict[str, tuple[Any, ...]] = {}
         for handle, label in zip(*ax.get_legend_handles_labels()):
-            entries.setdefault(label, handle)
-    if last in entries:
-        entries[last] = entries.pop(last)
+            # Bands come behind their lines.
+            own[label] = (handle, *own.get(label, ()))
+        entries = {**own, **entries}
+    order = [*first, *(label for label in entries if label not in (*first, *last)), *last]
+    labels = [label for label in order if label in entries]
+    handles = [entries[label] if len(entries[label]) > 1 else entries[label][0] for label in labels]
     # About 0.085 inch a letter and 0.6 inch for the sample of the line.
-    width = max(len(label) for label in entries) * 0.085 + 0.6
-    columns = max(1, min(len(entries), int(figure.get_figwidth() / width)))
-    figure.legend(list(entries.values()), list(entries), loc="outside upper center", ncols=columns)
+    width = max(map(len, labels)) * 0.085 + 0.6
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / width)))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns)

@@ -39,8 +39,8 @@ def _contributions(
 ) -> jax.Array:
     """Expected counts of each source, or component, in each fitted bin, shape (n_points, n, n_bins).
 
-    `seen` are the sources or components that each observation sees. The k-th of n is the k-th that an observation
-    sees, or its last one where it sees fewer.
+    `seen` are the sources or components that each observation sees. The k-th of n is the k-th that an
+    observation sees, or its last one where it sees fewer.
     """
     layout = density.layout
     if by_component:
@@ -60,7 +60,7 @@ def _contributions(
 
 @jax.jit
 def _part_spectra(layout: Layout, points: jax.Array, bins: Bins, moment: jax.Array) -> jax.Array:
-    """Means of E^moment N(E) over narrow bins for each component of each source, (n_points, n_parts, n_energies).
+    """Means of E^moment N(E) over narrow bins for each component of each source, (n_points, n_parts, n_bins).
 
     A line narrower than the bins is seen by its mean, where values at single energies would miss it.
     """
@@ -89,7 +89,7 @@ class _Part(NamedTuple):
     """One line of a picture: a source, or a component of it."""
 
     label: str
-    index: int  # among the sources, or components, of the model
+    position: int  # among the sources, or components, of the model
     colour: int
     dash: int  # 0 for what is drawn through
 
@@ -134,7 +134,7 @@ def _chosen(result: Result, observations: str | Sequence[str] | None) -> list[in
 
 
 class _Folded(NamedTuple):
-    """What an observation was expected to show, (n_points, n_parts, n_bins), and what it showed, bins by energy."""
+    """What an observation was expected to show, (n_points, n_parts, n_bins), and what it showed."""
 
     parts: list[_Part]
     expected: np.ndarray
@@ -147,7 +147,7 @@ def _folded(result: Result, by_component: bool) -> list[_Folded]:
     parts = [
         _parts(result, by_component, problem.sources_seen_by(i)) for i in range(len(problem.observations))
     ]
-    seen = tuple(tuple(part.index for part in group) for group in parts)
+    seen = tuple(tuple(part.position for part in group) for group in parts)
     table = np.asarray(_contributions(problem.density, _thinned(result, _N_COUNTS), seen, by_component))
     ends = np.cumsum(problem.density.sizes)
     return [
@@ -242,21 +242,29 @@ def counts(
     panels = []
     for i in chosen:
         parts, expected, selection, run = folded[i]
-        scaled, behind = _scaled_background(selection)
-        variance = (selection.counts if selection.errors is None else selection.errors**2) + behind
-        net = selection.counts - scaled
-        labels = _rebin.joined(run, selection.counts, net, variance, min_counts, min_significance)
-        panels.append(
-            _panel(
-                result,
-                result.problem.labels[i],
-                parts,
-                _rebin.summed(labels, expected),
-                _grouped(selection, labels),
-                level,
-            )
-        )
+        labels = _display_bins(selection, run, min_counts, min_significance)
+        expected, selection = _rebin.summed(labels, expected), _grouped(selection, labels)
+        panels.append(_panel(result, result.problem.labels[i], parts, expected, selection, level))
     return _counts.fitted(panels, level=level, rate=rate, figsize=figsize)
+
+
+def _display_bins(
+    selection: Selection, run: np.ndarray, min_counts: float | None, min_significance: float | None
+) -> np.ndarray:
+    from jaxspec.plots import _rebin
+
+    background, uncertainty = _scaled_background(selection)
+    variance = selection.counts if selection.errors is None else selection.errors**2
+    return _rebin.display_bins(
+        run,
+        selection.channel_low,
+        selection.channel_high,
+        selection.counts,
+        selection.counts - background,
+        variance + uncertainty,
+        min_counts,
+        min_significance,
+    )
 
 
 def _panel(
@@ -328,6 +336,7 @@ def spectrum(
         curves,
         unit=unit,
         moment=moment,
+        level=level,
         unit_of_energy=energy_unit,
         figsize=figsize,
     )
@@ -348,9 +357,9 @@ def _spectra_of(
     tables = []
     for source in _parts(result, False, sources):
         members = [piece for piece in pieces if piece.colour == source.colour]
-        tables.append((source, values[:, [piece.index for piece in members]].sum(axis=1)))
+        tables.append((source, values[:, [piece.position for piece in members]].sum(axis=1)))
         if components and len(members) > 1:
-            tables += [(piece, values[:, piece.index]) for piece in members]
+            tables += [(piece, values[:, piece.position]) for piece in members]
     return tables
 
 
@@ -370,7 +379,7 @@ def corner(
             raise parameters.unknown(name, rows, "parameter")
         if name not in result.varied:
             raise ValueError(
-                f"{name} is frozen: it has one value and no distribution; leave it out or thaw it before the fit"
+                f"{name} is frozen: it has one value, no distribution; leave it out, or thaw it and fit"
             )
         values = result.points[:, list(rows).index(name)]
         low, high = result.interval(result.spread(values), level)
