@@ -120,6 +120,15 @@ class Response:
 
         write_response(self, path, arf, overwrite)
 
+    def plot(self, *, figsize: tuple[float, float] | None = None) -> Any:
+        """Effective area, and the matrix as an image. Returns a matplotlib figure."""
+        from ..plots._response import response
+
+        matrix = self.matrix.tocoo()
+        energy, channel = (self.energy_low, self.energy_high), (self.channel_low, self.channel_high)
+        title = self.name.rsplit("/", 1)[-1]
+        return response(title, energy, channel, (matrix.row, matrix.col, matrix.data), figsize=figsize)
+
     def __repr__(self) -> str:
         return (
             f"Response({self.name!r}: {self.channels.size} channels {self.channel_low.min():.4g}-"

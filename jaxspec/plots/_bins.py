@@ -11,6 +11,8 @@ from scipy import special
 
 from ._style import energy_axis
 
+_VISIBLE = 0.01  # of the length of the axis: what an empty bin must cover to be drawn as an upper limit
+
 
 @dataclass(frozen=True)
 class DrawnBins:
@@ -19,6 +21,10 @@ class DrawnBins:
     low: np.ndarray
     high: np.ndarray
     scale: np.ndarray
+
+    @property
+    def _length(self) -> float:
+        return float(np.log(self.high.max() / self.low.min()))
 
     @classmethod
     def of(cls, low: np.ndarray, high: np.ndarray, size: float, time: float) -> DrawnBins:
@@ -63,7 +69,8 @@ class DrawnBins:
         full = (counts > 0) | (errors is not None)
         at = np.flatnonzero(full)
         ax.errorbar(centre[at], heights[at], errorbars[:, at], widths[:, at], label=label, **style)
-        at = np.flatnonzero(~full)
+        # Narrow empty bins, of which there may be hundreds, would blacken the picture.
+        at = np.flatnonzero(~full & (np.log(self.high / self.low) > _VISIBLE * self._length))
         if limits and at.size:
             top = (self.scale * up)[at]
             ax.errorbar(centre[at], top, 0.3 * top, widths[:, at], uplims=True, capsize=1.5, **style)
@@ -71,13 +78,17 @@ class DrawnBins:
     def prepare(self, ax: Axes, unit: str, rate: bool) -> None:
         """Logarithmic energies, limits and labels."""
         ax.set_xscale("log")
-        low, high = float(self.low.min()), float(self.high.max())
+        low, high, room = self.low.min(), self.high.max(), np.exp(0.02 * self._length)
         energy_axis(ax.xaxis, low, high)
-        room = (high / low) ** 0.02
         ax.set_xlim(low / room, high * room)
         ax.set_xlabel(f"Channel energy [{unit}]")
         per_time = rf"Counts [$\mathrm{{s}}^{{-1}}\,\mathrm{{{unit}}}^{{-1}}$]"
         ax.set_ylabel(per_time if rate else f"Counts per {unit}")
+
+
+def visible(counts: np.ndarray, errors: np.ndarray | None) -> np.ndarray:
+    """The counts that the limits of an axis heed: 0 where counts with errors do not stand out of these."""
+    return counts if errors is None else np.where(counts > errors, counts, 0.0)
 
 
 def interval(counts: np.ndarray, errors: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

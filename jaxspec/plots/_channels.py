@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from . import _rebin
-from ._bins import DrawnBins, interval
+from ._bins import DrawnBins, interval, visible
 from ._style import BACKGROUND, DATA, IGNORED, Picture, energy_unit, legend_above, log_limits, styled
 
 _DECADES_BELOW = 2  # how far below the faintest bin with counts the background is followed
@@ -85,10 +85,11 @@ def observed(
 
 def _finish(ax: Axes, both: _Summed, bins: DrawnBins, unit: str, rate: bool, poisson: bool) -> None:
     bins.prepare(ax, unit, rate)
-    heights, behind = bins.scale * both.counts, bins.scale * both.background
+    errors = None if poisson else np.sqrt(both.variance)
+    heights, behind = bins.scale * visible(both.counts, errors), bins.scale * both.background
     floor = np.min(heights, where=heights > 0, initial=np.inf) * 10.0**-_DECADES_BELOW
     smallest = np.concatenate([heights, np.where(behind > 0, np.maximum(behind, floor), 0.0)])
-    largest = bins.scale * interval(both.counts, None if poisson else np.sqrt(both.variance))[1]
+    largest = bins.scale * interval(both.counts, errors)[1]
     log_limits(ax, smallest, np.maximum(largest, behind))
 
 

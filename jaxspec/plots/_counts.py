@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from ._bins import DrawnBins, interval
+from ._bins import DrawnBins, interval, visible
 from ._style import (
     BACKGROUND,
     COLOURS,
@@ -107,7 +107,7 @@ def _draw_panel(ax: Axes, bins: DrawnBins, panel: Panel, level: float) -> None:
         )
     ax.set_title(panel.title)
     # A component that dies out runs off the picture.
-    smallest = [bins.scale * values for values in (panel.counts, panel.total)]
+    smallest = [bins.scale * values for values in (visible(panel.counts, panel.errors), panel.total)]
     largest = bins.scale * np.maximum(interval(panel.counts, panel.errors)[1], panel.total_high)
     log_limits(ax, np.concatenate(smallest), largest)
 

@@ -88,7 +88,7 @@ def energy_unit(low: np.ndarray, high: np.ndarray) -> tuple[str, float]:
     inside = low[low > 0]
     middle = float(np.sqrt(inside.min() * high.max())) if inside.size else float(high.max())
     for name, size, first in (("TeV", 1e9, 1e9), ("GeV", 1e6, 1e6), ("MeV", 1e3, 1e4)):
-        if middle >= first:
+        if middle >= 0.99 * first:
             return name, size
     return "keV", 1.0
 
@@ -135,7 +135,7 @@ def legend_above(
         for handle, label in zip(*ax.get_legend_handles_labels()):
             # Bands come behind their lines.
             own[label] = (handle, *own.get(label, ()))
-        entries = {**own, **entries}
+        entries |= {label: handles for label, handles in own.items() if label not in entries}
     order = [*first, *(label for label in entries if label not in (*first, *last)), *last]
     labels = [label for label in order if label in entries]
     handles = [entries[label] if len(entries[label]) > 1 else entries[label][0] for label in labels]
