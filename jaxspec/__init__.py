@@ -1,5 +1,36 @@
-"""Spectral fitting for X-ray and gamma-ray astronomy, differentiable and compiled with JAX."""
+"""Spectral fitting for X-ray and gamma-ray astronomy, differentiable and compiled with JAX.
 
-import jax
+Importing it switches JAX to 64-bit floats and keeps compiled programs on disk (see `jaxspec/_setup.py`).
+"""
 
-jax.config.update("jax_enable_x64", True)
+from jaxspec import _setup  # noqa: F401  isort: skip  (64-bit floats must be on before the first array)
+
+from jaxspec import spectra
+from jaxspec.data import Background, Observation, RepairWarning, Response
+from jaxspec.inference import fit, sample
+from jaxspec.methods import NUTS, UltraNest
+from jaxspec.problem import Problem
+from jaxspec.results import BestFit, Posterior, load
+from jaxspec.simulation import simulate
+from jaxspec.sources import Model, PointSource
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "NUTS",
+    "Background",
+    "BestFit",
+    "Model",
+    "Observation",
+    "PointSource",
+    "Posterior",
+    "Problem",
+    "RepairWarning",
+    "Response",
+    "UltraNest",
+    "fit",
+    "load",
+    "sample",
+    "simulate",
+    "spectra",
+]

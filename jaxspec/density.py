@@ -6,16 +6,18 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from jaxspec import parameters, statistics
 from jaxspec.folding import AbstractFold, fitted_matrix, fold_of, photon_range
 from jaxspec.parameters import Link
+from jaxspec.quadrature import Bins
 from jaxspec.spectra import AbstractComponent, AbstractSpectrum
 
 if TYPE_CHECKING:
@@ -119,19 +121,62 @@ class Layout(eqx.Module):
             links=links,
         )
 
-    def all_values(self, theta: Vector) -> Vector:
-        """Every parameter, frozen and linked ones included, from the free ones; shapes (n_all,) and (n_free,)."""
-        values = self.values.at[jnp.asarray(self.free, int)].set(theta)
+    def fill(self, theta: Vector) -> list[jax.Array]:
+        """Every parameter, frozen and linked ones included, from the vector of free ones.
+
+        Scalars, not a vector: so that a frozen one is known to have no derivative.
+        """
+        values = [self.values[i] for i in range(len(self.positions))]
+        for place, i in enumerate(self.free):
+            values[i] = theta[place]
         for target, inputs, function in self.links:
-            values = values.at[target].set(function(*(values[i] for i in inputs)))
+            values[target] = jnp.asarray(function(*(values[i] for i in inputs)), theta.dtype)
         return values
 
-    def spectra_at(self, values: Vector) -> tuple[AbstractSpectrum, ...]:
+    def all_values(self, theta: Vector) -> Vector:
+        """The same as a vector."""
+        return jnp.stack(self.fill(theta))
+
+    def spectra_at(self, values: Sequence[jax.Array] | Vector) -> tuple[AbstractSpectrum, ...]:
         """The spectra with these values of all parameters."""
         leaves, structure = jax.tree.flatten(self.spectra)
         for i, position in enumerate(self.positions):
             leaves[position] = values[i]
         return jax.tree.unflatten(structure, leaves)
+
+
+@jax.custom_jvp
+def photons_in(spectrum: AbstractSpectrum, bins: Bins) -> jax.Array:
+    """Photons / (cm2 s) in each bin.
+
+    Its derivative is a matrix of forward derivatives, so that going backwards through it is a product with a matrix:
+    reverse mode would sum over all nodes of the quadrature for each parameter, in scalar code, ten times slower.
+    """
+    return spectrum.integral(bins)
+
+
+@functools.partial(photons_in.defjvp, symbolic_zeros=True)
+def _(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    leaves, structure = jax.tree.flatten(primals)
+    directions = jax.tree.leaves(tangents, is_leaf=lambda leaf: isinstance(leaf, SymbolicZero))
+    moving = [i for i, direction in enumerate(directions) if not isinstance(direction, SymbolicZero)]
+    scalars = [i for i in moving if leaves[i].ndim == 0]
+    arrays = [i for i in moving if leaves[i].ndim > 0]
+
+    def photons(changed: dict[int, jax.Array]) -> jax.Array:
+        spectrum, bins = jax.tree.unflatten(structure, [changed.get(i, leaf) for i, leaf in enumerate(leaves)])
+        return spectrum.integral(bins)
+
+    value, slope = None, 0.0
+    if scalars:
+        start = jnp.stack([leaves[i] for i in scalars])
+        push = functools.partial(jax.jvp, lambda vector: photons(dict(zip(scalars, vector))), (start,))
+        value, matrix = jax.vmap(lambda unit: push((unit,)), out_axes=(None, 0))(jnp.eye(len(scalars), dtype=start.dtype))
+        slope = jnp.stack([directions[i] for i in scalars]) @ matrix
+    if arrays or not scalars:
+        value, along = jax.jvp(photons, ({i: leaves[i] for i in arrays},), ({i: directions[i] for i in arrays},))
+        slope = slope + along
+    return value, slope
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,12 +208,12 @@ class Density(eqx.Module):
 
     layout: Layout
     space: Space
-    priors: tuple[Distribution | None, ...]
-    grids: tuple[tuple[jax.Array, jax.Array], ...]  # photon bins, low and high edge in keV
+    priors: tuple[Priors, ...]
+    grids: tuple[Bins, ...]  # of photons
     folds: tuple[AbstractFold, ...]  # one per observation
     exposures: tuple[jax.Array, ...]
     fitted: tuple[Fitted, ...]
-    saturated: jax.Array  # (n_observations,): the log-likelihood of a perfect fit
+    saturated: jax.Array  # (n_bins,): the log-likelihood of a perfect fit
     sizes: tuple[int, ...] = eqx.field(static=True)  # fitted bins of each observation
     grid_of: tuple[int, ...] = eqx.field(static=True)
     sources_of: tuple[tuple[int, ...], ...] = eqx.field(static=True)
@@ -194,12 +239,12 @@ class Density(eqx.Module):
         return cls(
             layout=Layout.of(model),
             space=Space.between(support[:, 0], support[:, 1]),
-            priors=tuple(jax.tree.map(jnp.asarray, rows[name].prior) for name in model.free),
-            grids=tuple((jnp.asarray(low), jnp.asarray(high)) for low, high in grids),
+            priors=Priors.groups([rows[name].prior for name in model.free]),
+            grids=tuple(Bins.fine_enough(low, high) for low, high in grids),
             folds=tuple(folds),
             exposures=tuple(jnp.asarray(selection.exposure) for selection in selections),
             fitted=_fitted(selections),
-            saturated=jnp.stack([_saturated(selection) for selection in selections]),
+            saturated=jnp.concatenate([_saturated(selection) for selection in selections]),
             sizes=tuple(len(selection.counts) for selection in selections),
             grid_of=tuple(grid_of),
             sources_of=tuple(
@@ -207,12 +252,12 @@ class Density(eqx.Module):
             ),
         )
 
-    def expected_counts(self, values: Vector) -> Vector:
-        """Expected source counts in each fitted bin, from the values of all parameters (`Layout.all_values`)."""
+    def expected_counts(self, values: Sequence[jax.Array] | Vector) -> Vector:
+        """Expected source counts in each fitted bin, from the values of all parameters (`Layout.fill`)."""
         spectra = self.layout.spectra_at(values)
         # Each spectrum is integrated once per grid of photon bins, however many observations share it.
         needed = sorted({(g, s) for g, sources in zip(self.grid_of, self.sources_of) for s in sources})
-        photons = {(g, s): spectra[s].integral(*self.grids[g]) for g, s in needed}
+        photons = {(g, s): photons_in(spectra[s], self.grids[g]) for g, s in needed}
         rates = [
             exposure * fold(functools.reduce(jnp.add, [photons[g, s] for s in sources]))
             for fold, exposure, g, sources in zip(self.folds, self.exposures, self.grid_of, self.sources_of)
@@ -233,40 +278,38 @@ class Density(eqx.Module):
         """A vector over the bins of all observations as one array per observation."""
         return _split(vector, self.sizes)
 
-    def statistics(self, theta: Vector) -> jax.Array:
-        """The fit statistic of each observation, shape (n_observations,)."""
-        per_bin = self.statistic_per_bin(self.expected_counts(self.layout.all_values(theta)))
-        return jnp.stack([jnp.sum(piece) for piece in self.split(per_bin)])
-
     def log_likelihood(self, theta: Vector) -> jax.Array:
         """The normalised log-likelihood of all data."""
-        return self.log_likelihood_at(self.layout.all_values(theta))
+        return self.log_likelihood_at(self.layout.fill(theta))
 
-    def log_likelihood_at(self, values: Vector) -> jax.Array:
+    def log_likelihood_at(self, values: Sequence[jax.Array] | Vector) -> jax.Array:
         """The same from the values of all parameters."""
-        return jnp.sum(self.saturated) - 0.5 * jnp.sum(self.statistic_per_bin(self.expected_counts(values)))
+        per_bin = self.saturated - 0.5 * self.statistic_per_bin(self.expected_counts(values))
+        # A product with ones, not a sum: XLA would fuse the logarithms into the sum, and compute them one by one.
+        return per_bin @ jnp.ones_like(per_bin)
 
     def log_prior(self, theta: Vector) -> jax.Array:
         """The log-density of the priors; a parameter without one adds nothing."""
-        terms = [prior.log_prob(theta[i]) for i, prior in enumerate(self.priors) if prior is not None]
-        return functools.reduce(jnp.add, terms, jnp.zeros(()))
-
+        return functools.reduce(jnp.add, [group.log_density(theta) for group in self.priors], jnp.zeros(()))
 
     def prior_quantiles(self, probabilities: Vector) -> Vector:
-        """The free parameters at these cumulative probabilities of their priors, within the bounds."""
-        values = [self._prior_quantile(i, probabilities[i]) for i in range(len(self.priors))]
-        return self.space.clip(jnp.stack(values))
+        """The free parameters at these cumulative probabilities of their priors, which all have one."""
+        values = jnp.zeros(len(self.space.kinds))
+        for group in self.priors:
+            for place, i in enumerate(group.members):
+                prior = jax.tree.map(lambda leaf, place=place: leaf[place], group.distributions)
+                values = values.at[i].set(self._quantile(prior, i, probabilities[i]))
+        return self.space.clip(values)
 
-    def _prior_quantile(self, i: int, probability: jax.Array) -> jax.Array:
-        prior = self.priors[i]
-        assert prior is not None  # sampling starts with Problem.require_priors
+    def _quantile(self, prior: Distribution, i: int, probability: jax.Array) -> jax.Array:
+        """The inverse of the i-th parameter's cumulative distribution; by bisection where numpyro has no formula."""
         try:
             return prior.icdf(probability)
         except (NotImplementedError, ImportError):  # numpyro wants another library for some
             pass
 
         def value(u: jax.Array) -> jax.Array:
-            return self.space.values(jnp.full(len(self.priors), u))[i]
+            return self.space.values(jnp.full(len(self.space.kinds), u))[i]
 
         def halve(_: int, edges: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             middle = 0.5 * (edges[0] + edges[1])
@@ -275,6 +318,65 @@ class Density(eqx.Module):
 
         low, high = jax.lax.fori_loop(0, 90, halve, (jnp.asarray(-1e6), jnp.asarray(1e6)))
         return value(0.5 * (low + high))
+
+
+class Priors(eqx.Module):
+    """Prior distributions of one family, evaluated together: each on its own would be compiled on its own."""
+
+    distributions: Distribution  # with a leading axis over members
+    members: tuple[int, ...] = eqx.field(static=True)  # the free parameters that have them
+
+    @classmethod
+    def groups(cls, priors: Sequence[Distribution | None]) -> tuple[Priors, ...]:
+        """The priors of the free parameters, by family; None where a parameter has none."""
+        families: dict[Any, list[int]] = {}
+        arrays = [jax.tree.map(jnp.asarray, prior) for prior in priors]
+        for i, prior in enumerate(arrays):
+            if prior is not None:
+                families.setdefault(jax.tree.structure(prior), []).append(i)
+        return tuple(
+            cls(jax.tree.map(lambda *leaves: jnp.stack(leaves), *(arrays[i] for i in members)), tuple(members))
+            for members in families.values()
+        )
+
+    def log_density(self, theta: Vector) -> jax.Array:
+        """The sum of the log-densities of the members at their places in the vector of free parameters."""
+        terms = jax.vmap(lambda prior, value: prior.log_prob(value))(self.distributions, theta[jnp.array(self.members)])
+        return jnp.sum(terms)
+
+
+@jax.tree_util.register_pytree_node_class
+class Packed:
+    """A density whose leaves are at hand: JAX takes nested modules apart at every call, in 30 us, this in one."""
+
+    def __init__(self, density: Density) -> None:
+        leaves, structure = jax.tree.flatten(density)
+        self.leaves = tuple(leaves)
+        # One object for equal structures: comparing it is then a comparison of addresses.
+        self.structure = _structures.setdefault(structure, _Structure(structure))
+
+    def open(self) -> Density:
+        """The density itself."""
+        return jax.tree.unflatten(self.structure.tree, self.leaves)
+
+    def tree_flatten(self) -> tuple[tuple[jax.Array, ...], _Structure]:
+        return self.leaves, self.structure
+
+    @classmethod
+    def tree_unflatten(cls, structure: _Structure, leaves: tuple[jax.Array, ...]) -> Packed:
+        packed = object.__new__(cls)
+        packed.leaves, packed.structure = leaves, structure
+        return packed
+
+
+class _Structure:
+    """A tree structure, compared by identity."""
+
+    def __init__(self, tree: Any) -> None:
+        self.tree = tree
+
+
+_structures: dict[Any, _Structure] = {}
 
 
 def _split(vector: Vector, sizes: Sequence[int]) -> list[jax.Array]:
@@ -288,6 +390,15 @@ class _Statistic(NamedTuple):
     data: Callable[[Selection], tuple[np.ndarray, ...]]
     function: Callable[..., jax.Array]
     saturated: Callable[..., jax.Array]
+
+
+def _net_counts(selection: Selection) -> tuple[np.ndarray, np.ndarray]:
+    """Counts minus scaled background, and their variance."""
+    variance = selection.errors**2
+    if selection.background is None:
+        return selection.counts, variance
+    background = selection.ratio * selection.background
+    return selection.counts - background, variance + (selection.ratio * selection.background_errors) ** 2
 
 
 _STATISTICS = {
@@ -307,6 +418,11 @@ _STATISTICS = {
         statistics.pstat,
         lambda counts, known: statistics.pstat_saturated(counts),
     ),
+    "chi2": _Statistic(
+        _net_counts,
+        lambda expected, counts, variance: statistics.chi2(expected, counts, variance),
+        lambda counts, variance: statistics.chi2_saturated(variance),
+    ),
 }
 
 
@@ -322,4 +438,4 @@ def _fitted(selections: Sequence[Selection]) -> tuple[Fitted, ...]:
 
 def _saturated(selection: Selection) -> jax.Array:
     statistic = _STATISTICS[selection.statistic]
-    return jnp.sum(statistic.saturated(*(jnp.asarray(array) for array in statistic.data(selection))))
+    return jax.jit(statistic.saturated)(*statistic.data(selection))

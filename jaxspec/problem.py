@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxspec import parameters
-from jaxspec.density import Density
+from jaxspec.density import Density, Packed
 
 if TYPE_CHECKING:
-    from jaxspec.data import Observation, Selection
+    from jaxspec.data import Observation
     from jaxspec.sources import Model
 
 
@@ -39,17 +42,22 @@ class Problem:
         _check(model, self.observations)
         self.selections = tuple(observation.selection() for observation in self.observations)
         self.names = model.free
-        self.density = Density.of(model, self.observations, self.selections)
+        self.start = np.array([float(model.values[name]) for name in self.names])
+        self._packed = Packed(Density.of(model, self.observations, self.selections))
 
-    def tree_flatten(self) -> tuple[tuple[Density], _Notebook]:
-        return (self.density,), _Notebook(self.model, self.observations, self.selections)
+    @functools.cached_property
+    def density(self) -> Density:
+        """Likelihood and prior as functions of a vector: what compiled programs take."""
+        return self._packed.open()
+
+    def tree_flatten(self) -> tuple[tuple[Packed], _Notebook]:
+        return (self._packed,), _Notebook(self)
 
     @classmethod
-    def tree_unflatten(cls, notebook: _Notebook, children: tuple[Density]) -> Problem:
-        problem = object.__new__(cls)
-        problem.model, problem.observations, problem.selections = notebook.model, notebook.observations, notebook.selections
-        problem.names = problem.model.free
-        (problem.density,) = children
+    def tree_unflatten(cls, notebook: _Notebook, children: tuple[Packed]) -> Problem:
+        problem = copy.copy(notebook.problem)
+        problem.__dict__.pop("density", None)
+        (problem._packed,) = children
         return problem
 
     def vector(self, values: Mapping[str, Any] | None = None) -> jax.Array:
@@ -60,43 +68,44 @@ class Problem:
 
         Raises `KeyError` for a name that is no free parameter.
         """
-        for name in values or {}:
+        values = values or {}
+        for name in values:
             if name not in self.names:
                 raise parameters.unknown(name, self.names, "free parameter")
-        start = self.model.values
-        return jnp.stack([jnp.asarray((values or {}).get(name, start[name]), float) for name in self.names])
+        numbers = [values.get(name, start) for name, start in zip(self.names, self.start)]
+        if any(isinstance(number, jax.Array) for number in numbers):
+            return jnp.stack([jnp.asarray(number, float) for number in numbers])
+        return jnp.asarray(np.array(numbers, float))
 
     def log_likelihood(self, values: Mapping[str, Any] | None = None) -> jax.Array:
         """The normalised log-likelihood of all data (natural logarithm, factorials included)."""
-        return self.density.log_likelihood(self.vector(values))
+        return _log_likelihood(self._packed, self.vector(values))
+
+    def log_likelihood_and_gradient(self, vector: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The log-likelihood and its gradient at a vector of free parameters (see `vector`)."""
+        return _log_likelihood_and_gradient(self._packed, vector)
 
     def log_prior(self, values: Mapping[str, Any] | None = None) -> jax.Array:
         """The log-density of the priors of the free parameters. Raises `ValueError` where one has none."""
         self.require_priors()
-        return self.density.log_prior(self.vector(values))
+        return _log_prior(self._packed, self.vector(values))
 
     def statistics(self, values: Mapping[str, Any] | None = None) -> dict[str, jax.Array]:
         """The fit statistic of each observation, by its name."""
-        return dict(zip(self.labels, self.density.statistics(self.vector(values))))
+        return {name: jnp.sum(bins) for name, bins in self.statistic_per_bin(values).items()}
 
     def log_likelihoods(self, values: Mapping[str, Any] | None = None) -> dict[str, jax.Array]:
         """The normalised log-likelihood of each observation, by its name."""
-        terms = self.density.saturated - 0.5 * self.density.statistics(self.vector(values))
-        return dict(zip(self.labels, terms))
+        saturated = dict(zip(self.labels, self.density.split(self.density.saturated)))
+        return {name: jnp.sum(saturated[name]) - 0.5 * value for name, value in self.statistics(values).items()}
 
     def statistic_per_bin(self, values: Mapping[str, Any] | None = None) -> dict[str, jax.Array]:
         """The fit statistic in each fitted bin, by observation."""
-        return self._by_observation(self.density.statistic_per_bin(self._expected(values)))
+        return dict(zip(self.labels, _bins(self._packed, self.vector(values))[1]))
 
     def expected_counts(self, values: Mapping[str, Any] | None = None) -> dict[str, jax.Array]:
         """The expected source counts in each fitted bin, by observation."""
-        return self._by_observation(self._expected(values))
-
-    def _expected(self, values: Mapping[str, Any] | None) -> jax.Array:
-        return self.density.expected_counts(self.density.layout.all_values(self.vector(values)))
-
-    def _by_observation(self, bins: jax.Array) -> dict[str, jax.Array]:
-        return dict(zip(self.labels, self.density.split(bins)))
+        return dict(zip(self.labels, _bins(self._packed, self.vector(values))[0]))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -120,7 +129,8 @@ class Problem:
 
     def require_priors(self) -> None:
         """Raises `ValueError` where a free parameter has no prior, and says how to give one."""
-        missing = [name for name, prior in zip(self.names, self.density.priors) if prior is None]
+        rows = self.model.parameters
+        missing = [name for name in self.names if rows[name].prior is None]
         if missing:
             raise ValueError(
                 f"no prior for {', '.join(missing)}: sampling needs one for every free parameter. Give them with "
@@ -141,18 +151,39 @@ class Problem:
 class _Notebook:
     """The named side of a problem, as the static part of a pytree: equal where names agree."""
 
-    model: Model
-    observations: tuple[Observation, ...]
-    selections: tuple[Selection, ...]
+    problem: Problem
 
     def _key(self) -> tuple:
-        return self.model.free, tuple(observation.name for observation in self.observations)
+        return self.problem.names, self.problem.labels
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Notebook) and self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash(self._key())
+
+
+@jax.jit
+def _log_likelihood(packed: Packed, theta: jax.Array) -> jax.Array:
+    return packed.open().log_likelihood(theta)
+
+
+@jax.jit
+def _log_likelihood_and_gradient(packed: Packed, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jax.value_and_grad(packed.open().log_likelihood)(theta)
+
+
+@jax.jit
+def _log_prior(packed: Packed, theta: jax.Array) -> jax.Array:
+    return packed.open().log_prior(theta)
+
+
+@jax.jit
+def _bins(packed: Packed, theta: jax.Array) -> tuple[list[jax.Array], list[jax.Array]]:
+    """Expected counts and statistic in each bin, by observation."""
+    density = packed.open()
+    expected = density.expected_counts(density.layout.fill(theta))
+    return density.split(expected), density.split(density.statistic_per_bin(expected))
 
 
 def _check(model: Model, observations: tuple[Observation, ...]) -> None:

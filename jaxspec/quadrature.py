@@ -4,37 +4,58 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Seven nodes keep the relative error of a Planck or cut-off spectrum under 1e-8 on bins an e-fold wide.
-ORDER = 7
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(ORDER)
+class Bins(eqx.Module):
+    """Energy bins, with the nodes and weights of a Gauss-Legendre quadrature in ln E inside each."""
+
+    low: jax.Array  # (n,) keV
+    high: jax.Array
+    energy: jax.Array  # (order, n) keV: the nodes
+    weight: jax.Array  # (order, n) keV: the sum over nodes of f(E) weight is the integral of f(E) dE
+
+    @classmethod
+    def of(cls, low: Any, high: Any, order: int = 7) -> Bins:
+        """Bins between these edges in keV, positive, of shape (n,)."""
+        nodes, weights = np.polynomial.legendre.leggauss(order)
+        xp = np if isinstance(low, np.ndarray) else jnp  # numpy needs no compilation
+        half = 0.5 * (xp.log(high) - xp.log(low))
+        energy = xp.sqrt(low) * xp.sqrt(high) * xp.exp(half * nodes[:, None])
+        weight = half * weights[:, None] * energy
+        return cls(*map(jnp.asarray, (low, high, energy, weight)))
+
+    @classmethod
+    def fine_enough(cls, low: np.ndarray, high: np.ndarray) -> Bins:
+        """The same with as many nodes as the widest bin needs to be exact to 1e-7 for a Planck or cut-off spectrum."""
+        width = np.max(np.log(high / low))
+        return cls.of(low, high, 3 if width < 0.1 else 5 if width < 0.5 else 9)
+
+    @classmethod
+    def dividing(cls, low: jax.Array, high: jax.Array, pieces: int, order: int = 7) -> Bins:
+        """One band cut into `pieces` bins, equal in ln E."""
+        edges = jnp.exp(jnp.linspace(jnp.log(low), jnp.log(high), pieces + 1))
+        return cls.of(edges[:-1], edges[1:], order)
+
+    def stretched(self, factor: jax.Array) -> Bins:
+        """The bins with all energies multiplied by a factor."""
+        return jax.tree.map(lambda energies: energies * factor, self)
 
 
-def integrate(
-    function: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array, moment: int = 0
-) -> jax.Array:
-    """The integral of E^moment f(E) dE over each bin, by Gauss-Legendre quadrature in ln E.
+def integrate(function: Callable[[jax.Array], jax.Array], bins: Bins, moment: Any = 0) -> jax.Array:
+    """The integral of E^moment f(E) dE over each bin, shape (n,).
 
     Args:
         function: f, called with an array of energies in keV and returning an array of the same shape.
-        low, high: bin edges in keV, positive, of any common shape.
-        moment: the power of E under the integral.
+        bins: n of them.
+        moment: the power of E under the integral; it may be traced.
     """
-    middle = 0.5 * (jnp.log(high) + jnp.log(low))
-    half = 0.5 * (jnp.log(high) - jnp.log(low))
-    energy = jnp.exp(middle[..., None] + half[..., None] * jnp.asarray(_NODES, middle.dtype))
-    values = function(energy) * energy ** (moment + 1)
-    return half * (values @ jnp.asarray(_WEIGHTS, middle.dtype))
-
-
-def subdivide(low: jax.Array, high: jax.Array, pieces: int) -> tuple[jax.Array, jax.Array]:
-    """Edges of `pieces` sub-bins, equal in ln E, of one band; each of shape (pieces,)."""
-    edges = jnp.exp(jnp.linspace(jnp.log(low), jnp.log(high), pieces + 1))
-    return edges[:-1], edges[1:]
+    weight = bins.weight if isinstance(moment, int) and moment == 0 else bins.weight * bins.energy**moment
+    return jnp.sum(function(bins.energy) * weight, axis=0)
 
 
 def sinhc(x: jax.Array) -> jax.Array:
@@ -51,7 +72,7 @@ def sinhc(x: jax.Array) -> jax.Array:
     return jnp.where(near, series, jnp.sinh(far) / far)
 
 
-def power_integral(exponent: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+def power_integral(exponent: Any, low: jax.Array, high: jax.Array) -> jax.Array:
     """The integral of E^exponent dE from low to high, exact and smooth through exponent = -1.
 
     With s = exponent + 1 and L = ln(high / low) it is (low high)^(s/2) L sinhc(s L / 2).

@@ -1,8 +1,6 @@
 """Fitting and sampling: `fit(problem)`, `sample(problem, method, key=...)`."""
 
 from jaxspec.inference._fit import fit
-from jaxspec.inference._nested import UltraNest
-from jaxspec.inference._nuts import NUTS
 from jaxspec.inference._sample import sample
 
-__all__ = ["NUTS", "UltraNest", "fit", "sample"]
+__all__ = ["fit", "sample"]

@@ -50,7 +50,7 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -
         u=np.asarray(found.u),
         covariance_u=covariance,
         slope=np.asarray(slope),
-        statistics=np.asarray(problem.density.statistics(theta)),
+        statistics=np.array(list(problem.statistics(dict(zip(problem.names, theta))).values())),
         converged=bool(found.gain < _optimum.TOLERANCE),
         troubles=tuple(trouble),
         starts_agreeing=reached,

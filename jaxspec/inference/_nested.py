@@ -13,33 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxspec.density import Density
+from jaxspec.methods import UltraNest
 from jaxspec.problem import Problem
 
 _WORST = -1e100  # in place of minus infinity, which UltraNest does not take
-
-
-@dataclasses.dataclass(frozen=True)
-class UltraNest:
-    """UltraNest's reactive nested sampling (Buchner 2021): posterior and evidence.
-
-    Args:
-        live_points: the least number of live points.
-        frac_remain: stop where the live points hold less than this part of the evidence.
-        dlogz: aimed-at uncertainty of ln Z.
-        min_ess: the least effective number of posterior draws.
-    """
-
-    live_points: int = 400
-    frac_remain: float = 0.01
-    dlogz: float = 0.5
-    min_ess: int = 400
-
-    def __post_init__(self) -> None:
-        if not (isinstance(self.live_points, int) and self.live_points >= 40):
-            raise ValueError(f"UltraNest(live_points=...) must be a whole number of at least 40, got {self.live_points!r}")
-        for field in ("frac_remain", "dlogz", "min_ess"):
-            if not getattr(self, field) > 0:
-                raise ValueError(f"UltraNest({field}=...) must be positive, got {getattr(self, field)!r}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

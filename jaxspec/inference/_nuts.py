@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,38 +11,12 @@ import numpy as np
 
 from jaxspec.density import Density
 from jaxspec.inference import _optimum
+from jaxspec.methods import NUTS
 
 if TYPE_CHECKING:
     from numpyro.infer.hmc import HMCState
 
 _CHUNK = 50  # steps of all chains per call of the compiled program: what a progress bar moves by
-
-
-@dataclasses.dataclass(frozen=True)
-class NUTS:
-    """The no-U-turn sampler (Hoffman & Gelman 2014) of numpyro.
-
-    Args:
-        draws: kept per chain.
-        warmup: steps per chain that adapt step size and mass matrix, and are thrown away.
-        chains: run side by side in one compiled program.
-        target_accept: mean acceptance probability that the step size is adapted to; raise it where chains diverge.
-        max_tree_depth: a trajectory has at most 2 to this power steps.
-    """
-
-    draws: int = 1000
-    warmup: int = 500
-    chains: int = 4
-    target_accept: float = 0.8
-    max_tree_depth: int = 10
-
-    def __post_init__(self) -> None:
-        for field in ("draws", "warmup", "chains", "max_tree_depth"):
-            value = getattr(self, field)
-            if not (isinstance(value, int) and value > 0):
-                raise ValueError(f"NUTS({field}=...) must be a positive whole number, got {value!r}")
-        if not 0 < self.target_accept < 1:
-            raise ValueError(f"NUTS(target_accept=...) must lie between 0 and 1, got {self.target_accept}")
 
 
 class Chains(NamedTuple):
@@ -60,45 +33,51 @@ class _Whitened(NamedTuple):
 
     centre: jax.Array
     scale: jax.Array
+    cost: jax.Array  # at the centre
 
 
-def whiten(centre: jax.Array, curvature: jax.Array) -> _Whitened:
+def whiten(optimum: _optimum.Optimum) -> _Whitened:
     """The frame in which the density around an optimum is a unit normal.
 
     Directions that the data do not constrain get a width of at most 3 e-folds: what is not constrained is not a step.
     """
-    values, vectors = np.linalg.eigh(np.asarray(curvature))
+    values, vectors = np.linalg.eigh(np.asarray(optimum.curvature))
     widths = 1.0 / np.sqrt(np.maximum(values, 1.0 / 9.0))
-    return _Whitened(centre, jnp.asarray(vectors * widths))
+    return _Whitened(optimum.u, jnp.asarray(vectors * widths), optimum.cost)
 
 
-def _kernel(density: Density, frame: _Whitened, settings: NUTS, keys: jax.Array, start: jax.Array) -> Any:
-    """The kernel of all chains and their first state."""
+def _kernel(density: Density, frame: _Whitened, settings: NUTS, keys: jax.Array) -> Any:
+    """The first state of all chains, at the optimum, and the kernel that moves them."""
     from numpyro.infer.hmc import hmc
 
     def potential(z: jax.Array) -> jax.Array:
-        return _optimum.cost(density, frame.centre + frame.scale @ z, "sampled")
+        return _optimum.cost(density, frame.centre + frame.scale @ z, "sampled") - frame.cost
 
-    init, step = hmc(jax.jit(potential), algo="NUTS")
+    def normal(z: jax.Array) -> jax.Array:
+        return 0.5 * z @ z
 
-    def first(key: jax.Array, z: jax.Array) -> HMCState:
+    def first(init: Any, key: jax.Array) -> HMCState:
         return init(
-            z, settings.warmup, step_size=0.5, dense_mass=False, target_accept_prob=settings.target_accept,
+            jnp.zeros_like(frame.centre), settings.warmup, step_size=0.5, target_accept_prob=settings.target_accept,
             max_tree_depth=settings.max_tree_depth, find_heuristic_step_size=False, rng_key=key,
         )  # fmt: skip
 
-    return jax.vmap(first)(keys, start), jax.vmap(step)
+    # At the optimum the unit normal has the potential and the slope of the density, both zero, and is compiled at once.
+    state = jax.vmap(functools.partial(first, hmc(normal, algo="NUTS")[0]))(keys)
+    init, step = hmc(potential, algo="NUTS")
+    jax.eval_shape(functools.partial(first, init), keys[0])  # numpyro sets up its step here
+    return state, jax.vmap(step)
 
 
 @functools.partial(jax.jit, static_argnames="settings")
 def _chunk(
-    density: Density, frame: _Whitened, settings: NUTS, keys: jax.Array, start: jax.Array, state: Any, begin: jax.Array
+    density: Density, frame: _Whitened, settings: NUTS, keys: jax.Array, state: Any, begin: jax.Array
 ) -> tuple[Any, Chains]:
-    """`_CHUNK` steps of all chains. Where `begin` is true they start at `start`, else they go on from `state`.
+    """`_CHUNK` steps of all chains. Where `begin` is true they start at the optimum, else they go on from `state`.
 
     Start, warm-up and draws share this one program: each further one would compile the kernel again.
     """
-    first, step = _kernel(density, frame, settings, keys, start)
+    first, step = _kernel(density, frame, settings, keys)
     state = jax.tree.map(lambda a, b: jnp.where(begin, a, b), first, state)
 
     def body(state, _):
@@ -111,16 +90,13 @@ def _chunk(
 
 def run(density: Density, optimum: _optimum.Optimum, settings: NUTS, key: jax.Array, progress: Any) -> Chains:
     """Warm-up and draws of all chains; `progress(n)` is told how many steps have been made."""
-    frame = whiten(optimum.u, optimum.curvature)
-    key, jitter = jax.random.split(key)
+    frame = whiten(optimum)
     keys = jax.random.split(key, settings.chains)
-    start = jax.random.normal(jitter, (settings.chains, len(optimum.u)))
-    arguments = (density, frame, settings, keys, start)
-    shape = jax.eval_shape(lambda d, f, k, s: _kernel(d, f, settings, k, s)[0], density, frame, keys, start)
+    shape = jax.eval_shape(lambda d, f, k: _kernel(d, f, settings, k)[0], density, frame, keys)
     state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
     pieces, done = [], 0
     while done < settings.warmup + settings.draws:
-        state, piece = _chunk(*arguments, state, jnp.asarray(done == 0))
+        state, piece = _chunk(density, frame, settings, keys, state, jnp.asarray(done == 0))
         pieces.append(jax.tree.map(np.asarray, piece))
         done += _CHUNK
         progress(_CHUNK)

@@ -30,6 +30,7 @@ class _State(NamedTuple):
     cost: jax.Array
     gradient: jax.Array
     curvature: jax.Array
+    gain: jax.Array
     damping: jax.Array
     steps: jax.Array
 
@@ -58,7 +59,7 @@ def _measure(density: Density, u: jax.Array, target: str) -> tuple[jax.Array, ja
     """
 
     def expected(u):
-        counts = density.expected_counts(density.layout.all_values(density.space.values(u)))
+        counts = density.expected_counts(density.layout.fill(density.space.values(u)))
         return counts, counts
 
     def misfit(counts):
@@ -84,10 +85,6 @@ def _step(gradient: jax.Array, curvature: jax.Array, damping: jax.Array) -> jax.
     return -jnp.linalg.solve(curvature + jnp.diag(ridge), gradient)
 
 
-def _gain(state: _State) -> jax.Array:
-    return -0.5 * state.gradient @ _step(state.gradient, state.curvature, jnp.zeros(()))
-
-
 def _advance(density: Density, target: str, state: _State) -> _State:
     step = _step(state.gradient, state.curvature, state.damping)
     step = step * jnp.minimum(1.0, _LONGEST_STEP / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
@@ -97,7 +94,8 @@ def _advance(density: Density, target: str, state: _State) -> _State:
     better = (value <= state.cost) & jnp.all(jnp.isfinite(gradient))
     agrees = (state.cost - value) > 0.25 * predicted
     damping = jnp.where(better & agrees, state.damping / 5, jnp.where(better, state.damping, 4 * state.damping + 1e-3))
-    new = _State(u, value, gradient, curvature, damping, state.steps + 1)
+    gain = -0.5 * gradient @ _step(gradient, curvature, jnp.zeros(()))
+    new = _State(u, value, gradient, curvature, gain, damping, state.steps + 1)
     kept = state._replace(damping=damping, steps=state.steps + 1)
     return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, kept)
 
@@ -107,13 +105,15 @@ def climb(density: Density, starts: jax.Array, target: str) -> Optimum:
     """Climbs to a maximum of `target` (see `cost`) from each start, shape (n_starts, n)."""
 
     def one(u: jax.Array) -> Optimum:
-        first = _State(u, *_measure(density, u, target), jnp.asarray(1e-2), jnp.asarray(0))
+        # The first round takes a step of length zero: measuring before the loop would compile the density twice.
+        infinite = jnp.asarray(jnp.inf)
+        first = _State(u, infinite, jnp.zeros_like(u), jnp.eye(len(u)), infinite, jnp.asarray(1e-2), jnp.asarray(0))
         last = jax.lax.while_loop(
-            lambda state: (state.steps < MAX_STEPS) & ~(_gain(state) < TOLERANCE),
+            lambda state: (state.steps < MAX_STEPS) & ~(state.gain < TOLERANCE),
             functools.partial(_advance, density, target),
             first,
         )
-        return Optimum(last.u, last.cost, _gain(last), last.curvature, last.steps)
+        return Optimum(last.u, last.cost, last.gain, last.curvature, last.steps)
 
     return jax.vmap(one)(starts)
 

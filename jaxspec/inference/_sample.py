@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxspec import progress as progress_bar
+from jaxspec.density import Density
 from jaxspec.inference import _nested, _nuts
 from jaxspec.inference._fit import N_STARTS, best_optimum
-from jaxspec.inference._nested import UltraNest
-from jaxspec.inference._nuts import NUTS
+from jaxspec.methods import NUTS, UltraNest
 from jaxspec.problem import Problem
 from jaxspec.results import Posterior
 
@@ -39,7 +39,7 @@ def sample(
         found = _nested.run(problem, method, key, progress_bar.wanted(progress))
         posterior = Posterior.of(
             problem,
-            found.theta[None],
+            np.asarray(_from_free(problem.density, jnp.asarray(found.theta)))[None],
             method=method,
             key=key,
             statistics={"likelihood_calls": found.likelihood_calls, "ess": found.ess},
@@ -57,10 +57,9 @@ def _by_nuts(problem: Problem, method: NUTS, key: jax.Array, progress: bool | No
     total = method.warmup + method.draws
     with progress_bar.bar(total, f"NUTS, {method.chains} chains", progress) as advance:
         chains = _nuts.run(problem.density, optimum, method, key, advance)
-    theta = _values(problem.density, jnp.asarray(chains.u))
     return Posterior.of(
         problem,
-        np.asarray(theta),
+        np.asarray(_from_unbounded(problem.density, jnp.asarray(chains.u))),
         method=method,
         key=key,
         statistics={
@@ -72,8 +71,12 @@ def _by_nuts(problem: Problem, method: NUTS, key: jax.Array, progress: bool | No
 
 
 @jax.jit
-def _values(density, u):
-    return jax.vmap(jax.vmap(density.space.values))(u)
+def _from_unbounded(density: Density, u: jax.Array) -> jax.Array:
+    """The values of all parameters at points of the unbounded space, shape (chains, draws, n)."""
+    return jax.vmap(jax.vmap(lambda point: density.layout.all_values(density.space.values(point))))(u)
 
 
-__all__ = ["NUTS", "UltraNest", "sample"]
+@jax.jit
+def _from_free(density: Density, thetas: jax.Array) -> jax.Array:
+    """The values of all parameters from the free ones, shape (draws, n)."""
+    return jax.vmap(density.layout.all_values)(thetas)

@@ -1,6 +1,7 @@
 """Best fit and posterior: tables, fluxes, pictures, files."""
 
 from jaxspec.results._bestfit import BestFit
+from jaxspec.results._io import load
 from jaxspec.results._posterior import Posterior
 
-__all__ = ["BestFit", "Posterior"]
+__all__ = ["BestFit", "Posterior", "load"]

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxspec.density import Density
 from jaxspec.problem import Problem
 from jaxspec.quadrature import spread_normally
-from jaxspec.results._result import Result, all_values
+from jaxspec.results._result import Result
 from jaxspec.results._table import interval as interval_of
 from jaxspec.results._table import text
 
@@ -20,8 +21,8 @@ _N_DRAWS = 4096  # of the normal approximation: its 68 % bounds are then good to
 
 
 @jax.jit
-def _from_unbounded(space, u):
-    return jax.vmap(space.values)(u)
+def _from_unbounded(density: Density, u: jax.Array) -> jax.Array:
+    return jax.vmap(lambda point: density.layout.all_values(density.space.values(point)))(u)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -50,14 +51,16 @@ class BestFit(Result):
         values, vectors = np.linalg.eigh(self.covariance_u)
         offsets = spread_normally(_N_DRAWS, len(self.u)) * np.sqrt(np.maximum(values, 0.0))
         u = np.concatenate([self.u[None], self.u + offsets @ vectors.T])
-        thetas = _from_unbounded(self.problem.density.space, jnp.asarray(u))
-        return np.asarray(all_values(self.problem.density.layout, thetas))
+        return np.asarray(_from_unbounded(self.problem.density, jnp.asarray(u)))
 
     def centre(self, outcomes: np.ndarray) -> Any:
         return outcomes[0]
 
     def spread(self, outcomes: np.ndarray) -> np.ndarray:
         return outcomes[1:]
+
+    def chains(self) -> np.ndarray:
+        return self.spread(self.points)[None]
 
     @property
     def values(self) -> dict[str, float]:

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxspec import parameters, quadrature, units
+from jaxspec import parameters, units
 from jaxspec.density import Layout
+from jaxspec.quadrature import Bins
 
 if TYPE_CHECKING:
     from jaxspec.sources import Model
@@ -22,11 +23,11 @@ _BATCH = 1024  # draws at once; their number is padded to a multiple, so that fe
 @jax.jit
 def _band_integrals(layout: Layout, draws: jax.Array, low: jax.Array, high: jax.Array, moment: jax.Array) -> jax.Array:
     """The integral of E^moment N(E) over the band for each draw and each part of each source, (n_draws, n_parts)."""
-    edges = quadrature.subdivide(low, high, _PIECES)
+    bins = Bins.dividing(low, high, _PIECES)
 
     def one(values: jax.Array) -> jax.Array:
         parts = [part for spectrum in layout.spectra_at(values) for part in spectrum.parts().values()]
-        return jnp.stack([jnp.sum(part.integral(*edges, moment)) for part in parts])
+        return jnp.stack([jnp.sum(part.integral(bins, moment)) for part in parts])
 
     return jax.lax.map(one, draws, batch_size=_BATCH)
 

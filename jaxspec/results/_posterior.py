@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxspec.problem import Problem
-from jaxspec.results._result import Result, all_values
+from jaxspec.results._result import Result
 from jaxspec.results._table import interval as interval_of
 from jaxspec.results._table import text
 
@@ -32,11 +32,10 @@ class Posterior(Result):
     log_evidence: tuple[float, float] | None = None  # natural logarithm and its error
 
     @classmethod
-    def of(cls, problem: Problem, thetas: np.ndarray, *, key: jax.Array, **fields: Any) -> Posterior:
-        """The posterior from draws of the free parameters, shape (chains, draws, n)."""
-        chains, draws, n = thetas.shape
-        samples = all_values(problem.density.layout, jnp.asarray(thetas).reshape(-1, n))
-        return cls(problem, np.asarray(samples).reshape(chains, draws, -1), key=np.asarray(_key_data(key)), **fields)
+    def of(cls, problem: Problem, samples: np.ndarray, *, key: jax.Array, **fields: Any) -> Posterior:
+        """The posterior from draws of all parameters, shape (chains, draws, n_parameters), by a key of either kind."""
+        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        return cls(problem, samples, key=np.asarray(jax.random.key_data(key) if typed else key), **fields)
 
     @functools.cached_property
     def points(self) -> np.ndarray:
@@ -47,6 +46,9 @@ class Posterior(Result):
 
     def spread(self, outcomes: np.ndarray) -> np.ndarray:
         return outcomes
+
+    def chains(self) -> np.ndarray:
+        return self.samples
 
     def _chains(self, name: str) -> np.ndarray:
         return self.samples[..., list(self.problem.model.parameters).index(name)]
@@ -143,7 +145,3 @@ class Posterior(Result):
 @jax.jit
 def _log_likelihoods(density, points):
     return jax.lax.map(density.log_likelihood_at, points, batch_size=1024)
-
-
-def _key_data(key: jax.Array) -> jax.Array:
-    return jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key

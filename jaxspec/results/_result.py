@@ -6,11 +6,9 @@ import abc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from jaxspec import parameters, units
-from jaxspec.density import Layout
 from jaxspec.results import _flux
 from jaxspec.results._table import interval as interval_of
 
@@ -43,6 +41,10 @@ class Result(abc.ABC):
     @abc.abstractmethod
     def spread(self, outcomes: np.ndarray) -> np.ndarray:
         """Those of the outcomes at `points` that are draws."""
+
+    @abc.abstractmethod
+    def chains(self) -> np.ndarray:
+        """The draws by chain, shape (chains, draws, n_parameters)."""
 
     @property
     def varied(self) -> tuple[str, ...]:
@@ -216,7 +218,18 @@ class Result(abc.ABC):
         return _pictures.qq(self, observations, level, figsize)
 
 
-@jax.jit
-def all_values(layout: Layout, thetas: jax.Array) -> jax.Array:
-    """The values of all parameters for each row of free ones, shape (n, n_parameters)."""
-    return jax.vmap(layout.all_values)(thetas)
+    def save(self, path: Any) -> None:
+        """Writes the result to one netCDF file, with data, selections, model, priors, method, key and versions.
+
+        `jaxspec.load` reads it back; arviz reads the draws in it. Raises `FileNotFoundError` for a folder that is not
+        there.
+        """
+        from jaxspec.results import _io
+
+        _io.save(self, path)
+
+    def to_arviz(self) -> Any:
+        """The draws as arviz knows them (`InferenceData`, a `DataTree` from arviz 1.0): posterior and log-likelihood."""
+        from jaxspec.results import _arviz
+
+        return _arviz.convert(self)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxspec import parameters, quadrature
+from jaxspec.quadrature import Bins
 
 
 class AbstractSpectrum(eqx.Module):
@@ -52,16 +53,16 @@ class AbstractSpectrum(eqx.Module):
             energy = energy.astype(jnp.zeros(()).dtype)
         return jnp.vectorize(self.evaluate)(energy)
 
-    def integral(self, low: jax.Array, high: jax.Array, moment: int = 0) -> jax.Array:
+    def integral(self, bins: Bins, moment: Any = 0) -> jax.Array:
         """The integral of E^moment N(E) dE over each bin: photons / (cm2 s) for moment 0, keV / (cm2 s) for 1.
 
         Args:
-            low, high: bin edges in keV, positive, of one shape.
-            moment: 0, 1 or 2.
+            bins: n of them.
+            moment: 0, 1 or 2; it may be traced.
 
         A component overrides it where it has a closed form.
         """
-        return quadrature.integrate(self, low, high, moment)
+        return quadrature.integrate(self, bins, moment)
 
     def __add__(self, other: Any) -> AbstractSpectrum:
         return Sum(self, other)
@@ -145,11 +146,9 @@ class AbstractConvolution(AbstractComponent):
     def transform(self, spectrum: AbstractSpectrum, energy: jax.Array) -> jax.Array:
         """N(E) at one energy in keV of what becomes of `spectrum`."""
 
-    def transform_integral(
-        self, spectrum: AbstractSpectrum, low: jax.Array, high: jax.Array, moment: int
-    ) -> jax.Array:
+    def transform_integral(self, spectrum: AbstractSpectrum, bins: Bins, moment: Any) -> jax.Array:
         """The integral of E^moment N(E) dE over each bin of what becomes of `spectrum`."""
-        return quadrature.integrate(jnp.vectorize(lambda energy: self.transform(spectrum, energy)), low, high, moment)
+        return quadrature.integrate(jnp.vectorize(lambda energy: self.transform(spectrum, energy)), bins, moment)
 
     def evaluate(self, energy: jax.Array) -> jax.Array:
         raise TypeError(f"{type(self).__name__} acts on a spectrum: write {self.label}(spectrum)")
@@ -177,8 +176,8 @@ class Sum(AbstractSpectrum):
     def evaluate(self, energy: jax.Array) -> jax.Array:
         return self.left.evaluate(energy) + self.right.evaluate(energy)
 
-    def integral(self, low: jax.Array, high: jax.Array, moment: int = 0) -> jax.Array:
-        return self.left.integral(low, high, moment) + self.right.integral(low, high, moment)
+    def integral(self, bins: Bins, moment: Any = 0) -> jax.Array:
+        return self.left.integral(bins, moment) + self.right.integral(bins, moment)
 
     def components(self) -> dict[str, AbstractComponent]:
         return _join(self.left, self.right)
@@ -247,8 +246,8 @@ class Convolved(AbstractSpectrum):
     def evaluate(self, energy: jax.Array) -> jax.Array:
         return self.convolution.transform(self.spectrum, energy)
 
-    def integral(self, low: jax.Array, high: jax.Array, moment: int = 0) -> jax.Array:
-        return self.convolution.transform_integral(self.spectrum, low, high, moment)
+    def integral(self, bins: Bins, moment: Any = 0) -> jax.Array:
+        return self.convolution.transform_integral(self.spectrum, bins, moment)
 
     def components(self) -> dict[str, AbstractComponent]:
         return _join(self.convolution, self.spectrum)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxspec.parameters import Scalar, parameter
-from jaxspec.quadrature import power_integral
+from jaxspec.quadrature import Bins, power_integral
 from jaxspec.spectra._base import AbstractAdditive
 
 
@@ -29,8 +30,8 @@ class PowerLaw(AbstractAdditive):
     def evaluate(self, energy: jax.Array) -> jax.Array:
         return self.K * jnp.exp(self.index * jnp.log(energy / self.pivot))
 
-    def integral(self, low: jax.Array, high: jax.Array, moment: int = 0) -> jax.Array:
-        scaled = power_integral(self.index + moment, low / self.pivot, high / self.pivot)
+    def integral(self, bins: Bins, moment: Any = 0) -> jax.Array:
+        scaled = power_integral(self.index + moment, bins.low / self.pivot, bins.high / self.pivot)
         return self.K * self.pivot ** (1 + moment) * scaled
 
 
@@ -54,9 +55,10 @@ class PowerLawFlux(AbstractAdditive):
         band = power_integral(self.index, jnp.ones_like(jnp.asarray(self.a)), self.b / self.a)
         return self.F / (self.a * band) * jnp.exp(self.index * jnp.log(energy / self.a))
 
-    def integral(self, low: jax.Array, high: jax.Array, moment: int = 0) -> jax.Array:
+    def integral(self, bins: Bins, moment: Any = 0) -> jax.Array:
         band = power_integral(self.index, jnp.ones_like(jnp.asarray(self.a)), self.b / self.a)
-        return self.F * self.a**moment * power_integral(self.index + moment, low / self.a, high / self.a) / band
+        part = power_integral(self.index + moment, bins.low / self.a, bins.high / self.a)
+        return self.F * self.a**moment * part / band
 
 
 class CutoffPowerLaw(AbstractAdditive):

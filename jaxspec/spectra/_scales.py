@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxspec.parameters import Scalar, parameter
+from jaxspec.quadrature import Bins
 from jaxspec.spectra._base import AbstractConvolution, AbstractMultiplicative, AbstractSpectrum
 
 
@@ -40,8 +42,6 @@ class Redshift(AbstractConvolution):
     def transform(self, spectrum: AbstractSpectrum, energy: jax.Array) -> jax.Array:
         return spectrum.evaluate(energy * (1 + self.z))
 
-    def transform_integral(
-        self, spectrum: AbstractSpectrum, low: jax.Array, high: jax.Array, moment: int
-    ) -> jax.Array:
+    def transform_integral(self, spectrum: AbstractSpectrum, bins: Bins, moment: Any) -> jax.Array:
         stretch = 1 + self.z
-        return spectrum.integral(low * stretch, high * stretch, moment) / stretch ** (1 + moment)
+        return spectrum.integral(bins.stretched(stretch), moment) / stretch ** (1 + moment)

@@ -25,7 +25,18 @@ class Blackbody(AbstractAdditive):
     kT: Scalar = parameter(30.0, unit="keV", bounds=(0, inf), doc="temperature")
 
     def evaluate(self, energy: jax.Array) -> jax.Array:
-        # Beyond E / kT = 700 the spectrum is zero in any float, and the floor keeps 0 * inf out of the gradient.
-        x = energy / jnp.maximum(self.kT, energy / 700.0)
-        # exp(-x) / (1 - exp(-x)), not 1 / expm1(x): the latter overflows, and its gradient is NaN.
-        return self.K * energy**2 * jnp.exp(-x) / -jnp.expm1(-x)
+        # The floor keeps 0 * inf out of the gradient at kT = 0.
+        floor = float(jnp.finfo(energy.dtype).tiny) ** 0.4
+        return self.K * energy**2 * bose(energy / jnp.maximum(self.kT, floor))
+
+
+@jax.custom_jvp
+def bose(x: jax.Array) -> jax.Array:
+    """1 / (exp(x) - 1): photons per mode, with derivatives that are finite where the exponential overflows."""
+    return 1 / jnp.expm1(x)
+
+
+@bose.defjvp
+def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    photons = bose(*primals)
+    return photons, -photons * (1 + photons) * tangents[0]

@@ -1,0 +1,127 @@
+"""Models as plain data, and back: spectra by class name and values, priors by family and numbers, links by their law."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import warnings
+from typing import Any
+
+import numpy as np
+
+from jaxspec import parameters, spectra
+from jaxspec.parameters import Link
+from jaxspec.results import _laws
+from jaxspec.sources import Model, PointSource
+from jaxspec.spectra import _base
+
+
+def model_to_dict(model: Model) -> dict[str, Any]:
+    """A model as JSON can hold it. A prior or law that cannot be written is kept as text, and a warning says so."""
+    rows = model.parameters
+    return {
+        "sources": [
+            {"name": s.name, "ra": s.ra, "dec": s.dec, "spectrum": _spectrum_to_dict(s.spectrum)}
+            for s in model.at({}).sources
+        ],
+        "free": {name: row.free for name, row in rows.items() if row.link is None},
+        "bounds": {name: row.bounds for name, row in rows.items()},
+        "priors": {name: _prior_to_dict(name, prior) for name, prior in model.priors.items()},
+        "links": {name: _link_to_dict(name, link) for name, link in model.links.items()},
+    }
+
+
+def model_from_dict(data: dict[str, Any]) -> Model:
+    """The model of `model_to_dict`. Raises `ValueError` for a component whose class is not to be found."""
+    model = Model(
+        *(PointSource(s["name"], _spectrum_from_dict(s["spectrum"]), ra=s["ra"], dec=s["dec"]) for s in data["sources"])
+    )
+    declared = {name: row.bounds for name, row in model.parameters.items()}
+    for name, free in data["free"].items():
+        model = model.thaw(name) if free else model.freeze(name)
+    bounds = {name: tuple(pair) for name, pair in data["bounds"].items() if tuple(pair) != declared[name]}
+    priors = {name: _prior_from_dict(prior) for name, prior in data["priors"].items()}
+    # A frozen or linked parameter may keep a sleeping prior, which with_priors refuses.
+    model = model._with(
+        _bounds=bounds,
+        priors={name: prior for name, prior in priors.items() if prior is not None},
+    )
+    for name, link in data["links"].items():
+        model = model.link(name, to=link["inputs"], function=_law_from_dict(link))
+    return model
+
+
+def _spectrum_to_dict(spectrum: Any) -> dict[str, Any]:
+    kind = type(spectrum).__name__
+    if isinstance(spectrum, (_base.Sum, _base.Product)):
+        return {"join": kind, "parts": [_spectrum_to_dict(spectrum.left), _spectrum_to_dict(spectrum.right)]}
+    if isinstance(spectrum, _base.Convolved):
+        return {"join": kind, "parts": [_spectrum_to_dict(spectrum.convolution), _spectrum_to_dict(spectrum.spectrum)]}
+    fields = {field.name: getattr(spectrum, field.name) for field in dataclasses.fields(spectrum)}
+    declared = parameters.declarations(spectrum)
+    return {
+        "class": kind,
+        "module": type(spectrum).__module__,
+        "fields": {name: float(value) if name in declared else value for name, value in fields.items()},
+    }
+
+
+def _spectrum_from_dict(data: dict[str, Any]) -> Any:
+    if "join" in data:
+        return getattr(_base, data["join"])(*map(_spectrum_from_dict, data["parts"]))
+    return _component_class(data["class"], data["module"])(**data["fields"])
+
+
+def _component_class(name: str, module: str) -> Any:
+    if hasattr(spectra, name):
+        return getattr(spectra, name)
+    for cls in _base.walk_classes(_base.AbstractComponent):
+        if cls.__name__ == name:
+            return cls
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"this result uses a component {name!r} of your own, defined in {module!r}: define or import it before load"
+        ) from error
+
+
+def _prior_to_dict(name: str, prior: Any) -> dict[str, Any]:
+    import numpyro.distributions as dist
+
+    arguments = {argument: getattr(prior, argument) for argument in prior.arg_constraints}
+    written = {"text": parameters.prior_text(prior), "family": type(prior).__name__}
+    if "base_dist" in inspect.signature(type(prior).__init__).parameters:
+        written["base"] = _prior_to_dict(name, prior.base_dist)
+    if not hasattr(dist, written["family"]) and "base" not in written:
+        warnings.warn(f"save: the prior of {name}, {prior!r}, cannot be written; it is kept as text", stacklevel=5)
+        return {"text": repr(prior), "family": None}
+    return {**written, "arguments": {key: float(np.asarray(value)) for key, value in arguments.items()}}
+
+
+def _prior_from_dict(data: dict[str, Any]) -> Any:
+    import numpyro.distributions as dist
+    from numpyro.distributions import truncated
+
+    if data["family"] is None:
+        warnings.warn(f"load: the prior {data['text']} was kept as text only; set it again to sample anew", stacklevel=5)
+        return None
+    family = getattr(dist, data["family"], None) or getattr(truncated, data["family"])
+    base = [_prior_from_dict(data["base"])] if "base" in data else []
+    return family(*base, **data["arguments"])
+
+
+def _link_to_dict(name: str, link: Link) -> dict[str, Any]:
+    law = None if link.function is None else _laws.write(link.function, len(link.inputs))
+    if link.function is not None and law is None:
+        warnings.warn(
+            f"save: the law of the link of {name} is no formula of elementary functions, so it is not kept; the draws of "
+            f"{name} are",
+            stacklevel=5,
+        )
+    return {"inputs": list(link.inputs), "equal": link.function is None, "law": law}
+
+
+def _law_from_dict(link: dict[str, Any]) -> Any:
+    return None if link["equal"] else _laws.Law(link["law"])
