@@ -1,4 +1,4 @@
-"""Likelihood and prior as pure functions of a vector of numbers: the part of a problem that programs are compiled from."""
+"""Likelihood and prior as pure functions of a vector of numbers: what programs are compiled from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jaxspec.data import Observation, Selection
     from jaxspec.sources import Model
 
-Vector = jax.Array
+Vector: TypeAlias = jax.Array
 
 
 class Space(eqx.Module):
@@ -45,7 +45,12 @@ class Space(eqx.Module):
     @classmethod
     def between(cls, low: np.ndarray, high: np.ndarray) -> Space:
         """The space of parameters within these bounds, which may be infinite."""
-        names = {(False, False): "real", (True, False): "lower", (False, True): "upper", (True, True): "interval"}
+        names = {
+            (False, False): "real",
+            (True, False): "lower",
+            (False, True): "upper",
+            (True, True): "interval",
+        }
         kinds = tuple(names[bool(np.isfinite(a)), bool(np.isfinite(b))] for a, b in zip(low, high))
         # Infinite numbers would turn into NaN in the branches that are not taken.
         finite = (jnp.asarray(np.where(np.isfinite(edge), edge, 0.0)) for edge in (low, high))
@@ -110,7 +115,11 @@ class Layout(eqx.Module):
         marked = tuple(spectrum.map_components(lambda c: _marked(c, marks)) for spectrum in stripped)
         leaves = [leaf.index if isinstance(leaf, _Mark) else None for leaf in jax.tree.leaves(marked)]
         links = tuple(
-            (index[name], tuple(index[needed] for needed in link.inputs), Link(("",) * len(link.inputs), link.function))
+            (
+                index[name],
+                tuple(index[needed] for needed in link.inputs),
+                Link(("",) * len(link.inputs), link.function),
+            )
             for name, link in ((name, model.links[name]) for name in parameters.link_order(model.links))
         )
         return cls(
@@ -155,7 +164,7 @@ def photons_in(spectrum: AbstractSpectrum, bins: Bins) -> jax.Array:
     return spectrum.integral(bins)
 
 
-@functools.partial(photons_in.defjvp, symbolic_zeros=True)
+@functools.partial(photons_in.defjvp, symbolic_zeros=True)  # pyright: ignore[reportFunctionMemberAccess]
 def _(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     leaves, structure = jax.tree.flatten(primals)
     directions = jax.tree.leaves(tangents, is_leaf=lambda leaf: isinstance(leaf, SymbolicZero))
@@ -171,7 +180,9 @@ def _(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     if scalars:
         start = jnp.stack([leaves[i] for i in scalars])
         push = functools.partial(jax.jvp, lambda vector: photons(dict(zip(scalars, vector))), (start,))
-        value, matrix = jax.vmap(lambda unit: push((unit,)), out_axes=(None, 0))(jnp.eye(len(scalars), dtype=start.dtype))
+        value, matrix = jax.vmap(lambda unit: push((unit,)), out_axes=(None, 0))(
+            jnp.eye(len(scalars), dtype=start.dtype)
+        )
         slope = jnp.stack([directions[i] for i in scalars]) @ matrix
     if arrays or not scalars:
         value, along = jax.jvp(photons, ({i: leaves[i] for i in arrays},), ({i: directions[i] for i in arrays},))
@@ -387,18 +398,17 @@ def _split(vector: Vector, sizes: Sequence[int]) -> list[jax.Array]:
 class _Statistic(NamedTuple):
     """How a statistic reads the data of a selection."""
 
-    data: Callable[[Selection], tuple[np.ndarray, ...]]
+    data: Callable[[Selection], tuple[np.ndarray | None, ...]]
     function: Callable[..., jax.Array]
     saturated: Callable[..., jax.Array]
 
 
-def _net_counts(selection: Selection) -> tuple[np.ndarray, np.ndarray]:
+def _net_counts(s: Selection) -> tuple[np.ndarray, np.ndarray]:
     """Counts minus scaled background, and their variance."""
-    variance = selection.errors**2
-    if selection.background is None:
-        return selection.counts, variance
-    background = selection.ratio * selection.background
-    return selection.counts - background, variance + (selection.ratio * selection.background_errors) ** 2
+    assert s.errors is not None  # a selection for chi-squared has them
+    if s.background is None or s.ratio is None or s.background_errors is None:
+        return s.counts, s.errors**2
+    return s.counts - s.ratio * s.background, s.errors**2 + (s.ratio * s.background_errors) ** 2
 
 
 _STATISTICS = {
@@ -420,7 +430,7 @@ _STATISTICS = {
     ),
     "chi2": _Statistic(
         _net_counts,
-        lambda expected, counts, variance: statistics.chi2(expected, counts, variance),
+        statistics.chi2,
         lambda counts, variance: statistics.chi2_saturated(variance),
     ),
 }

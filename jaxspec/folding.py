@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import itertools
 from typing import TYPE_CHECKING
 
 import equinox as eqx
@@ -73,10 +74,14 @@ def fitted_matrix(response: Response, selection: Selection) -> csr_array:
     return csr_array(join @ response.matrix)
 
 
+def _shape(matrix: csr_array) -> tuple[int, int]:
+    return matrix.shape  # pyright: ignore[reportReturnType]
+
+
 def photon_range(matrix: csr_array) -> slice:
     """The photon bins that some fitted bin sees, rounded up to a multiple of 32 where there are as many."""
-    seen = np.flatnonzero(np.bincount(matrix.indices, weights=np.abs(matrix.data), minlength=matrix.shape[1]))
-    total = matrix.shape[1]
+    seen = np.flatnonzero(np.bincount(matrix.indices, weights=np.abs(matrix.data), minlength=_shape(matrix)[1]))
+    total = _shape(matrix)[1]
     if not seen.size:
         return slice(0, min(total, _PAD))
     width = min(total, -(-(seen[-1] + 1 - seen[0]) // _PAD) * _PAD)
@@ -90,12 +95,12 @@ def fold_of(matrix: csr_array) -> AbstractFold:
     Dense where the matrix is small or over half full; otherwise uniform windows where they store at most 1.5 times
     what the best at most 12 blocks do, else those blocks. The costs behind the rule are in docs/architecture.md.
     """
-    rows, columns = matrix.shape
+    rows, columns = _shape(matrix)
     if rows * columns <= _SMALL:
         return DenseFold(jnp.asarray(matrix.toarray()))
     low, high = _windows(matrix)
     cuts = _cuts(low, high)
-    area = sum((b - a) * (high[a:b].max() - low[a:b].min()) for a, b in zip(cuts[:-1], cuts[1:]))
+    area = sum((b - a) * (high[a:b].max() - low[a:b].min()) for a, b in itertools.pairwise(cuts))
     tiles = range(0, rows, 2 * _TILE)
     width = max(int(high[t : t + 2 * _TILE].max() - low[t : t + 2 * _TILE].min()) for t in tiles)
     banded_area = len(tiles) * 2 * _TILE * width
@@ -103,14 +108,14 @@ def fold_of(matrix: csr_array) -> AbstractFold:
         return DenseFold(jnp.asarray(matrix.toarray()))
     if banded_area <= 1.5 * area:
         return _banded(matrix, low, width)
-    spans = [(a, b, int(low[a:b].min()), int(high[a:b].max())) for a, b in zip(cuts[:-1], cuts[1:])]
+    spans = [(a, b, int(low[a:b].min()), int(high[a:b].max())) for a, b in itertools.pairwise(cuts)]
     blocks = tuple(jnp.asarray(matrix[a:b, first:last].toarray()) for a, b, first, last in spans)
     return BlockFold(blocks, tuple(first for _, _, first, _ in spans))
 
 
 def _windows(matrix: csr_array) -> tuple[np.ndarray, np.ndarray]:
     """First and one past the last photon bin of each row; an empty row takes the middle of nowhere: (n, 0)."""
-    rows, columns = matrix.shape
+    rows, columns = _shape(matrix)
     filled = np.diff(matrix.indptr) > 0
     low, high = np.full(rows, columns), np.zeros(rows, int)
     low[filled] = np.minimum.reduceat(matrix.indices, matrix.indptr[:-1][filled])
@@ -126,8 +131,8 @@ def _cuts(low: np.ndarray, high: np.ndarray) -> list[int]:
     rows = len(low)
     edges = np.append(np.arange(0, rows, max(_TILE, -(-rows // 256))), rows)
     n = len(edges) - 1
-    first = np.array([low[a:b].min() for a, b in zip(edges[:-1], edges[1:])])
-    last = np.array([high[a:b].max() for a, b in zip(edges[:-1], edges[1:])])
+    first = np.array([low[a:b].min() for a, b in itertools.pairwise(edges)])
+    last = np.array([high[a:b].max() for a, b in itertools.pairwise(edges)])
     area = np.full((n + 1, n + 1), np.inf)
     for i in range(n):
         widths = np.maximum.accumulate(last[i:]) - np.minimum.accumulate(first[i:])
@@ -149,7 +154,7 @@ def _cuts(low: np.ndarray, high: np.ndarray) -> list[int]:
 
 
 def _banded(matrix: csr_array, low: np.ndarray, width: int) -> BandedFold:
-    rows, columns = matrix.shape
+    rows, columns = _shape(matrix)
     height = 2 * _TILE
     tiles = range(0, rows, height)
     starts = np.array([min(int(low[t : t + height].min()), columns - width) for t in tiles])

@@ -52,9 +52,7 @@ def cstat_residuals(expected: ArrayLike, counts: ArrayLike) -> jax.Array:
     return _signed_root(cstat(expected, counts), jnp.asarray(counts) - expected)
 
 
-def wstat_residuals(
-    expected: ArrayLike, counts: ArrayLike, background: ArrayLike, ratio: ArrayLike
-) -> jax.Array:
+def wstat_residuals(expected: ArrayLike, counts: ArrayLike, background: ArrayLike, ratio: ArrayLike) -> jax.Array:
     r"""Signed root of the W statistic: deviation of the counts from source and measured background, in sigma.
 
     The measured background is taken as uncertain, the model is not: treating the model as more measured

@@ -51,7 +51,9 @@ class UltraNest:
 
     def __post_init__(self) -> None:
         if not (isinstance(self.live_points, int) and self.live_points >= 40):
-            raise ValueError(f"UltraNest(live_points=...) must be a whole number of at least 40, got {self.live_points!r}")
+            raise ValueError(
+                f"UltraNest(live_points=...) must be a whole number of at least 40, got {self.live_points!r}"
+            )
         for field in ("frac_remain", "dlogz", "min_ess"):
             if not getattr(self, field) > 0:
                 raise ValueError(f"UltraNest({field}=...) must be positive, got {getattr(self, field)!r}")

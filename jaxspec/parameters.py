@@ -79,7 +79,9 @@ def check_name(name: Any, what: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"the name of a {what} is a string, got {name!r}")
     if not name or "." in name or ":" in name or name != name.strip():
-        raise ValueError(f"a {what} cannot be called {name!r}: a name is not empty and has no '.', no ':', no outer space")
+        raise ValueError(
+            f"a {what} cannot be called {name!r}: a name is not empty and has no '.', no ':', no outer space"
+        )
     return name
 
 
@@ -206,7 +208,9 @@ def prior_text(prior: Distribution | None) -> str:
     """A prior as one reads it: its name and numbers."""
     if prior is None:
         return ""
-    numbers = [f"{getattr(prior, name):.4g}" for name in prior.arg_constraints if _is_number(getattr(prior, name, None))]
+    numbers = [
+        f"{getattr(prior, name):.4g}" for name in prior.arg_constraints if _is_number(getattr(prior, name, None))
+    ]
     return f"{type(prior).__name__}({', '.join(numbers)})"
 
 

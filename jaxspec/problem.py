@@ -139,11 +139,11 @@ class Problem:
 
     def __repr__(self) -> str:
         rows = [
-            f"  {o.name}: {len(s.counts)} bins, {s.channel_low.min():.4g}-{s.channel_high.max():.4g} keV, {s.statistic}, "
-            f"sees {', '.join(self.sources_seen_by(i))}"
+            f"  {o.name}: {len(s.counts)} bins, {s.channel_low.min():.4g}-{s.channel_high.max():.4g} keV, "
+            f"{s.statistic}, sees {', '.join(self.sources_seen_by(i))}"
             for i, (o, s) in enumerate(zip(self.observations, self.selections))
         ]
-        head = f"Problem: {len(self.names)} free parameters, {self.n_bins} bins, {self.degrees_of_freedom} degrees of freedom"
+        head = f"Problem: {len(self.names)} free parameters, {self.n_bins} bins"
         return "\n".join([head, *rows])
 
 
@@ -203,4 +203,6 @@ def _check(model: Model, observations: tuple[Observation, ...]) -> None:
     seen = {name for observation in observations for name in observation.sources or known}
     unseen = [name for name in known if name not in seen]
     if unseen:
-        raise ValueError(f"no observation sees the source {unseen[0]!r}: assign one to it, or leave it out of the model")
+        raise ValueError(
+            f"no observation sees the source {unseen[0]!r}: assign one to it, or leave it out of the model"
+        )

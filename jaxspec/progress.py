@@ -24,4 +24,8 @@ def bar(total: int, text: str, show: bool | None) -> Iterator[Callable[[int], No
     from tqdm.auto import tqdm
 
     with tqdm(total=total, desc=text) as shown:
-        yield lambda steps: shown.update(min(steps, total - shown.n)) and None
+
+        def advance(steps: int) -> None:
+            shown.update(min(steps, total - shown.n))
+
+        yield advance

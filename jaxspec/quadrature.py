@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+
 class Bins(eqx.Module):
     """Energy bins, with the nodes and weights of a Gauss-Legendre quadrature in ln E inside each."""
 

@@ -51,7 +51,7 @@ def simulate(
     wrong shape, and expected counts that are negative or not finite.
     """
     seconds = units.seconds(exposure)
-    expected = seconds * (response.matrix @ _photons(_spectra(spectrum), response.energy_low, response.energy_high))
+    expected = _folded(_spectra(spectrum), response, seconds)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
     counts = rng.poisson(_checked(expected, "source"))
     if background is None:
@@ -74,6 +74,11 @@ def _spectra(given: Any) -> list[AbstractSpectrum]:
     return [spectrum]
 
 
+def _folded(spectra: list[AbstractSpectrum], response: Response, seconds: float) -> np.ndarray:
+    """Expected counts in each channel."""
+    return seconds * np.asarray(response.matrix @ _photons(spectra, response.energy_low, response.energy_high))
+
+
 def _photons(spectra: list[AbstractSpectrum], low: np.ndarray, high: np.ndarray) -> np.ndarray:
     bins = Bins.fine_enough(low, high)
     return sum((np.asarray(_photons_compiled(spectrum, bins)) for spectrum in spectra), np.zeros(len(low)))
@@ -85,7 +90,7 @@ _photons_compiled = jax.jit(photons_in)
 def _background_counts(given: Any, response: Response, seconds: float, folded: bool) -> np.ndarray:
     if isinstance(given, AbstractSpectrum) and given.kind == "additive":
         if folded:
-            return seconds * (response.matrix @ _photons([given], response.energy_low, response.energy_high))
+            return _folded([given], response, seconds)
         return seconds * _photons([given], response.channel_low, response.channel_high)
     if isinstance(given, AbstractSpectrum | str) or np.ndim(given) == 0:
         raise TypeError(f"background must be an additive spectrum or an array of expected counts, got {given!r}")
@@ -99,5 +104,7 @@ def _checked(expected: np.ndarray, what: str) -> np.ndarray:
     wrong = ~(np.isfinite(expected) & (expected >= 0) & (expected < 1e18))
     if wrong.any():
         channel = int(np.flatnonzero(wrong)[0])
-        raise ValueError(f"the expected {what} counts of channel {channel} are {expected[channel]:g}: check the spectrum")
+        raise ValueError(
+            f"the expected {what} counts of channel {channel} are {expected[channel]:g}: check the spectrum"
+        )
     return expected

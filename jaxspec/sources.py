@@ -42,16 +42,22 @@ class PointSource:
     def __post_init__(self) -> None:
         parameters.check_name(self.name, "source")
         if not isinstance(self.spectrum, AbstractSpectrum):
-            raise TypeError(f"the spectrum of {self.name!r} must be made of jaxspec.spectra components, got {self.spectrum!r}")
+            raise TypeError(
+                f"the spectrum of {self.name!r} must be made of jaxspec.spectra components, got {self.spectrum!r}"
+            )
         if self.spectrum.kind != "additive":
-            raise TypeError(f"the spectrum of {self.name!r} is {self.spectrum.kind}: a source needs something that emits")
+            raise TypeError(
+                f"the spectrum of {self.name!r} is {self.spectrum.kind}: a source needs something that emits"
+            )
         for field, limit in (("ra", 360.0), ("dec", 90.0)):
             value = getattr(self, field)
             if value is None:
                 continue
             degrees = float(units.number(value, "deg", field))
             if not -limit <= degrees <= limit:
-                raise ValueError(f"{field} of {self.name!r} must lie between -{limit:g} and {limit:g} degrees, got {value}")
+                raise ValueError(
+                    f"{field} of {self.name!r} must lie between -{limit:g} and {limit:g} degrees, got {value}"
+                )
             object.__setattr__(self, field, degrees)
 
     def __repr__(self) -> str:
@@ -156,7 +162,7 @@ class Model:
     # -- changing --------------------------------------------------------------------------------------------------
 
     def with_values(self, values: Mapping[str, Any]) -> Model:
-        """Sets values (numbers in the parameter's unit, or quantities): where a fit starts, what a frozen one is held at.
+        """Sets values (numbers in the parameter's unit, or quantities): where fits start, where frozen ones are held.
 
         Raises `KeyError` for an unknown name, `ValueError` outside the bounds and for a linked parameter.
         """
@@ -241,7 +247,7 @@ class Model:
             raise ValueError(f"a link of {name} to {len(inputs)} parameters needs function=...")
         if function is None and known[name].unit != known[inputs[0]].unit:
             raise ValueError(
-                f"{name} is in {known[name].unit or 'no unit'} and {inputs[0]} in {known[inputs[0]].unit or 'no unit'}: "
+                f"{name} is in {known[name].unit or 'no unit'}, {inputs[0]} in {known[inputs[0]].unit or 'no unit'}: "
                 "give the law that joins them as function=..."
             )
         linked = self._with(links={**self.links, name: Link(inputs, function)})
@@ -252,7 +258,7 @@ class Model:
         return linked.at({})
 
     def unlink(self, *names: str) -> Model:
-        """Frees parameters of their links; each keeps its present value. Raises `ValueError` where one is not linked."""
+        """Frees parameters of their links, at their present values. Raises `ValueError` where one is not linked."""
         known = self.parameters
         for name in names:
             self._check(name, known)
@@ -265,7 +271,9 @@ class Model:
         if name not in known:
             raise parameters.unknown(name, known, "parameter")
         if changing and known[name].link is not None:
-            raise ValueError(f"{name} is linked ({known[name].link}), so it has no {changing} of its own; unlink it first")
+            raise ValueError(
+                f"{name} is linked ({known[name].link}), so it has no {changing} of its own; unlink it first"
+            )
         return known[name]
 
     # -- showing ---------------------------------------------------------------------------------------------------

@@ -137,9 +137,7 @@ def pgstat_saturated(counts: ArrayLike, background_error: ArrayLike) -> jax.Arra
     return cstat_saturated(S) - jnp.where(measured, normalisation, 0.0)
 
 
-def lstat(
-    expected: ArrayLike, counts: ArrayLike, background: ArrayLike, ratio: ArrayLike, *, terms: int
-) -> jax.Array:
+def lstat(expected: ArrayLike, counts: ArrayLike, background: ArrayLike, ratio: ArrayLike, *, terms: int) -> jax.Array:
     r"""L statistic, minus twice the log-likelihood of `wstat`'s data with the background integrated out.
 
     $$p(S, B | s) = \int_0^\infty db\, P(S | s + \alpha b)\, P(B | b) = e^{-s} \sum_{j=0}^{S} \frac{s^j}{j!}
@@ -181,9 +179,7 @@ def chi2_saturated(variance: ArrayLike) -> jax.Array:
     return -0.5 * jnp.log(2 * math.pi * variance)
 
 
-def data_variance(
-    counts: ArrayLike, background: ArrayLike | None = None, ratio: ArrayLike = 1.0
-) -> jax.Array:
+def data_variance(counts: ArrayLike, background: ArrayLike | None = None, ratio: ArrayLike = 1.0) -> jax.Array:
     r"""Variance of the net counts from the counts themselves, by XSPEC's rule for zeros.
 
     $S + \alpha^2 B$; where both are 0, the smaller of 1 and $\alpha^2$ (1 without a background).
@@ -196,9 +192,7 @@ def data_variance(
     return jnp.where(variance > 0, variance, empty)
 
 
-def gehrels_variance(
-    counts: ArrayLike, background: ArrayLike | None = None, ratio: ArrayLike = 1.0
-) -> jax.Array:
+def gehrels_variance(counts: ArrayLike, background: ArrayLike | None = None, ratio: ArrayLike = 1.0) -> jax.Array:
     r"""Variance from Gehrels' upper limits, $(1 + \sqrt{S + 3/4})^2$, plus $\alpha^2$ times a background's.
 
     Larger than the true one: chi-squared per degree of freedom comes out well below 1 at low counts.
@@ -246,9 +240,7 @@ def model_variance(expected: ArrayLike, background: ArrayLike = 0.0, ratio: Arra
     return _floored(s + alpha * (1 + alpha) * B)
 
 
-def profiled_background(
-    expected: ArrayLike, counts: ArrayLike, background: ArrayLike, ratio: ArrayLike
-) -> jax.Array:
+def profiled_background(expected: ArrayLike, counts: ArrayLike, background: ArrayLike, ratio: ArrayLike) -> jax.Array:
     """Background expectation in the background region that maximises the likelihood behind `wstat`.
 
     Times `ratio` it is the background in the source region.

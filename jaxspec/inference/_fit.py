@@ -41,7 +41,9 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -
     space = problem.density.space
     theta, slope = jax.jvp(space.values, (found.u,), (jnp.ones_like(found.u),))
     if not found.gain < _optimum.TOLERANCE:
-        trouble.insert(0, f"the climb stopped after {int(found.steps)} steps with ln L still rising by {found.gain:.2g}")
+        trouble.insert(
+            0, f"the climb stopped after {int(found.steps)} steps with ln L still rising by {found.gain:.2g}"
+        )
     at_bound = _at_bound(problem, np.asarray(theta))
     trouble += [f"{name} lies at its bound" for name in at_bound]
     result = BestFit(

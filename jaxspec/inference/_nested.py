@@ -54,7 +54,9 @@ def run(problem: Problem, settings: UltraNest, key: jax.Array, show: bool) -> Ne
     try:
         from ultranest import ReactiveNestedSampler
     except ImportError as error:
-        raise ImportError("UltraNest is an extra: pip install 'jaxspec-engine[ultranest]' (needs a C compiler)") from error
+        raise ImportError(
+            "UltraNest is an extra: pip install 'jaxspec-engine[ultranest]' (needs a C compiler)"
+        ) from error
     with _quiet(), _numpy_seed(key):
         sampler = ReactiveNestedSampler(
             list(problem.names),

@@ -31,9 +31,7 @@ def _per_bin(result: Result, samples: np.ndarray) -> dict[str, np.ndarray]:
     density = result.problem.density
     values = _log_likelihoods(density, jnp.asarray(samples.reshape(-1, samples.shape[-1])))
     pieces = np.split(np.asarray(values), np.cumsum(density.sizes)[:-1], axis=1)
-    return {
-        label: piece.reshape(*samples.shape[:2], -1) for label, piece in zip(result.problem.labels, pieces)
-    }
+    return {label: piece.reshape(*samples.shape[:2], -1) for label, piece in zip(result.problem.labels, pieces)}
 
 
 @jax.jit

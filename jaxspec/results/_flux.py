@@ -45,7 +45,11 @@ def part_fluxes(layout: Layout, draws: np.ndarray, low: float, high: float, unit
 
 
 def rows(
-    model: Model, fluxes: np.ndarray, components: bool | Sequence[str], sources: Sequence[str] | None, sum_sources: bool
+    model: Model,
+    fluxes: np.ndarray,
+    components: bool | Sequence[str],
+    sources: Sequence[str] | None,
+    sum_sources: bool,
 ) -> dict[str, np.ndarray]:
     """The parts of each source joined into the rows of a flux table.
 

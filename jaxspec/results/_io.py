@@ -22,12 +22,13 @@ from jaxspec.problem import Problem
 from jaxspec.results import _models
 from jaxspec.results._bestfit import BestFit
 from jaxspec.results._posterior import Posterior
+from jaxspec.results._result import Result
 
 FORMAT = 1
 _PACKAGES = ("jaxspec-engine", "jax", "numpyro", "numpy", "ultranest")
 
 
-def save(result: BestFit | Posterior, path: Any) -> None:
+def save(result: Result, path: Any) -> None:
     """Writes a result to `path`, first to a neighbouring file, so that a failure never spoils an older one."""
     import h5netcdf
 
@@ -41,7 +42,10 @@ def save(result: BestFit | Posterior, path: Any) -> None:
             file.attrs["kind"] = type(result).__name__
             file.attrs["versions"] = json.dumps(_versions())
             _write_problem(file, result.problem)
-            (_write_posterior if isinstance(result, Posterior) else _write_best_fit)(file, result)
+            if isinstance(result, Posterior):
+                _write_posterior(file, result)
+            else:
+                _write_record(file.create_group("jaxspec"), result, skip=("problem",))
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -65,7 +69,9 @@ def load(path: Any) -> BestFit | Posterior:
         if version is None:
             raise ValueError(f"{path} is a netCDF file, but not a result that jaxspec saved")
         if version > FORMAT:
-            raise ValueError(f"{path} was written by a newer jaxspec (format {version}, known {FORMAT}): upgrade jaxspec")
+            raise ValueError(
+                f"{path} was written by a newer jaxspec (format {version}, known {FORMAT}): upgrade jaxspec"
+            )
         problem = _read_problem(file)
         return _read_posterior(file, problem) if file.attrs["kind"] == "Posterior" else _read_best_fit(file, problem)
 
@@ -105,7 +111,10 @@ def _write_record(group: Any, record: Any, skip: tuple[str, ...] = ()) -> None:
 
 
 def _read_record(group: Any) -> dict[str, Any]:
-    return {**json.loads(group.attrs["fields"]), **{name: group.variables[name][...] for name in group.variables}}
+    return {
+        **json.loads(group.attrs["fields"]),
+        **{name: group.variables[name][...] for name in group.variables},
+    }
 
 
 def _write_problem(file: Any, problem: Problem) -> None:
@@ -201,11 +210,5 @@ def _read_posterior(file: Any, problem: Problem) -> Posterior:
     )
 
 
-def _write_best_fit(file: Any, best: BestFit) -> None:
-    _write_record(file.create_group("jaxspec"), best, skip=("problem",))
-
-
 def _read_best_fit(file: Any, problem: Problem) -> BestFit:
     return BestFit(problem, **_tuples(_read_record(file.groups["jaxspec"])))
-
-

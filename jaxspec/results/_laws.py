@@ -13,9 +13,10 @@ import numpy as np
 from jax import lax
 
 _WITHOUT_OPTIONS = (
-    "add", "sub", "mul", "div", "neg", "abs", "sign", "max", "min", "pow", "rem", "exp", "exp2", "log", "log1p", "expm1",
-    "sqrt", "rsqrt", "cbrt", "square", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh",
-    "acosh", "atanh", "erf", "erfc", "lgamma", "digamma", "logistic", "floor", "ceil", "eq", "ne", "lt", "le", "gt", "ge",
+    "add", "sub", "mul", "div", "neg", "abs", "sign", "max", "min", "pow", "rem", "exp", "exp2", "log", "log1p",
+    "expm1", "sqrt", "rsqrt", "cbrt", "square", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh",
+    "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "lgamma", "digamma", "logistic", "floor", "ceil",
+    "eq", "ne", "lt", "le", "gt", "ge",
 )  # fmt: skip
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     **{name: getattr(lax, name) for name in _WITHOUT_OPTIONS},

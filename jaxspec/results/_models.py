@@ -1,4 +1,4 @@
-"""Models as plain data, and back: spectra by class name and values, priors by family and numbers, links by their law."""
+"""Models as plain data, and back: spectra by class and values, priors by family and numbers, links by their law."""
 
 from __future__ import annotations
 
@@ -48,7 +48,13 @@ def model_from_dict(data: dict[str, Any]) -> Model:
         priors={name: prior for name, prior in priors.items() if prior is not None},
     )
     for name, link in data["links"].items():
-        model = model.link(name, to=link["inputs"], function=_law_from_dict(link))
+        if not link["equal"] and link["law"] is None:
+            warnings.warn(
+                f"load: the law of the link of {name} was not kept; it is frozen, its draws are right", stacklevel=4
+            )
+            model = model.freeze(name)
+        else:
+            model = model.link(name, to=link["inputs"], function=link["law"] and _laws.Law(link["law"]))
     return model
 
 
@@ -57,7 +63,10 @@ def _spectrum_to_dict(spectrum: Any) -> dict[str, Any]:
     if isinstance(spectrum, (_base.Sum, _base.Product)):
         return {"join": kind, "parts": [_spectrum_to_dict(spectrum.left), _spectrum_to_dict(spectrum.right)]}
     if isinstance(spectrum, _base.Convolved):
-        return {"join": kind, "parts": [_spectrum_to_dict(spectrum.convolution), _spectrum_to_dict(spectrum.spectrum)]}
+        return {
+            "join": kind,
+            "parts": [_spectrum_to_dict(spectrum.convolution), _spectrum_to_dict(spectrum.spectrum)],
+        }
     fields = {field.name: getattr(spectrum, field.name) for field in dataclasses.fields(spectrum)}
     declared = parameters.declarations(spectrum)
     return {
@@ -91,7 +100,7 @@ def _prior_to_dict(name: str, prior: Any) -> dict[str, Any]:
     import numpyro.distributions as dist
 
     arguments = {argument: getattr(prior, argument) for argument in prior.arg_constraints}
-    written = {"text": parameters.prior_text(prior), "family": type(prior).__name__}
+    written: dict[str, Any] = {"text": parameters.prior_text(prior), "family": type(prior).__name__}
     if "base_dist" in inspect.signature(type(prior).__init__).parameters:
         written["base"] = _prior_to_dict(name, prior.base_dist)
     if not hasattr(dist, written["family"]) and "base" not in written:
@@ -105,7 +114,9 @@ def _prior_from_dict(data: dict[str, Any]) -> Any:
     from numpyro.distributions import truncated
 
     if data["family"] is None:
-        warnings.warn(f"load: the prior {data['text']} was kept as text only; set it again to sample anew", stacklevel=5)
+        warnings.warn(
+            f"load: the prior {data['text']} was kept as text only; set it again to sample anew", stacklevel=5
+        )
         return None
     family = getattr(dist, data["family"], None) or getattr(truncated, data["family"])
     base = [_prior_from_dict(data["base"])] if "base" in data else []
@@ -116,12 +127,8 @@ def _link_to_dict(name: str, link: Link) -> dict[str, Any]:
     law = None if link.function is None else _laws.write(link.function, len(link.inputs))
     if link.function is not None and law is None:
         warnings.warn(
-            f"save: the law of the link of {name} is no formula of elementary functions, so it is not kept; the draws of "
-            f"{name} are",
+            f"save: the law of the link of {name} is no formula of elementary functions, so it is not kept; "
+            f"the draws of {name} are",
             stacklevel=5,
         )
     return {"inputs": list(link.inputs), "equal": link.function is None, "law": law}
-
-
-def _law_from_dict(link: dict[str, Any]) -> Any:
-    return None if link["equal"] else _laws.Law(link["law"])

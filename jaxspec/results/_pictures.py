@@ -44,9 +44,7 @@ def _contributions(
     """
     layout = density.layout
     if by_component:
-        layout = _Components(
-            **{field.name: getattr(layout, field.name) for field in dataclasses.fields(layout)}
-        )
+        layout = _Components(**{field.name: getattr(layout, field.name) for field in dataclasses.fields(layout)})
     alone = [
         dataclasses.replace(density, layout=layout, sources_of=tuple((s[min(k, len(s) - 1)],) for s in seen))
         for k in range(max(map(len, seen)))
@@ -144,9 +142,7 @@ class _Folded(NamedTuple):
 
 def _folded(result: Result, by_component: bool) -> list[_Folded]:
     problem = result.problem
-    parts = [
-        _parts(result, by_component, problem.sources_seen_by(i)) for i in range(len(problem.observations))
-    ]
+    parts = [_parts(result, by_component, problem.sources_seen_by(i)) for i in range(len(problem.observations))]
     seen = tuple(tuple(part.position for part in group) for group in parts)
     table = np.asarray(_contributions(problem.density, _thinned(result, _N_COUNTS), seen, by_component))
     ends = np.cumsum(problem.density.sizes)
@@ -279,8 +275,7 @@ def _panel(
     # The only line there is would be drawn twice.
     shown = parts if len(parts) > 1 or background is not None else []
     curves = [
-        _counts.Curve(part.label, result.centre(expected[:, k]), part.colour, part.dash)
-        for k, part in enumerate(shown)
+        _counts.Curve(part.label, result.centre(expected[:, k]), part.colour, part.dash) for k, part in enumerate(shown)
     ]
     return _counts.Panel(
         title=title,
@@ -363,30 +358,22 @@ def _spectra_of(
     return tables
 
 
-def corner(
-    result: Result, names: Sequence[str] | None, level: float, figsize: tuple[float, float] | None
-) -> Any:
+def corner(result: Result, names: Sequence[str] | None, level: float, figsize: tuple[float, float] | None) -> Any:
     """The picture of `Result.corner`."""
     from jaxspec.plots import _corner
 
     rows = result.problem.model.parameters
-    wanted = (
-        list(result.problem.names) if names is None else [names] if isinstance(names, str) else list(names)
-    )
+    wanted = list(result.problem.names) if names is None else [names] if isinstance(names, str) else list(names)
     columns = []
     for name in wanted:
         if name not in rows:
             raise parameters.unknown(name, rows, "parameter")
         if name not in result.varied:
-            raise ValueError(
-                f"{name} is frozen: it has one value, no distribution; leave it out, or thaw it and fit"
-            )
+            raise ValueError(f"{name} is frozen: it has one value, no distribution; leave it out, or thaw it and fit")
         values = result.points[:, list(rows).index(name)]
         low, high = result.interval(result.spread(values), level)
         centre = float(result.centre(values))
-        columns.append(
-            _corner.Column(name, rows[name].unit, result.spread(values), centre, float(low), float(high))
-        )
+        columns.append(_corner.Column(name, rows[name].unit, result.spread(values), centre, float(low), float(high)))
     return _corner.corner(columns, figsize=figsize)
 
 
@@ -410,8 +397,6 @@ def qq(
         sums = np.cumsum(total[:, order], axis=1)
         low, high = result.interval(result.spread(sums), level)
         panels.append(
-            _qq.Sums(
-                result.problem.labels[i], np.cumsum(selection.counts[order]), result.centre(sums), low, high
-            )
+            _qq.Sums(result.problem.labels[i], np.cumsum(selection.counts[order]), result.centre(sums), low, high)
         )
     return _qq.qq(panels, level=level, figsize=figsize)

@@ -64,7 +64,7 @@ class Posterior(Result):
 
     @functools.cached_property
     def r_hat(self) -> dict[str, float]:
-        """Split R-hat of each free and linked parameter: 1 where the chains agree; NaN for one chain of independent draws."""
+        """Split R-hat of each free and linked parameter: 1 where chains agree; NaN for independent draws."""
         if len(self.samples) == 1 and "ess" in self.statistics:
             return dict.fromkeys(self.varied, float("nan"))
         from numpyro.diagnostics import split_gelman_rubin
@@ -83,13 +83,11 @@ class Posterior(Result):
             )
         poorest = min(self.ess, key=lambda name: self.ess[name])
         if self.ess[poorest] < _MIN_ESS:
-            found.append(
-                f"few effective draws: {self.ess[poorest]:.0f} for {poorest} (under {_MIN_ESS}); intervals are rough, draw more"
-            )
+            found.append(f"few effective draws: {self.ess[poorest]:.0f} for {poorest} (under {_MIN_ESS}); draw more")
         if self.statistics.get("divergences", 0):
             found.append(
-                f"{self.statistics['divergences']:.0f} divergent trajectories: parts of the posterior may be missed; try "
-                "NUTS(target_accept=0.95) or other parameters"
+                f"{self.statistics['divergences']:.0f} divergent trajectories: parts of the posterior may be missed; "
+                "try NUTS(target_accept=0.95) or other parameters"
             )
         if self.statistics.get("at_max_depth", 0) > 0.01:
             found.append("trajectories were cut at max_tree_depth: the posterior is badly conditioned; raise it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ class Result(abc.ABC):
 
     problem: Problem
 
-    @property
+    @functools.cached_property
     @abc.abstractmethod
     def points(self) -> np.ndarray:
         """Values of all parameters, in the order of `problem.model.parameters`, shape (n_points, n_parameters)."""
@@ -174,7 +175,7 @@ class Result(abc.ABC):
             energy_unit: of the axis: an energy, frequency or wavelength; by default keV, MeV, GeV or TeV as it fits.
             figsize: of the figure, in inches.
 
-        Returns a matplotlib figure. Raises `ValueError` for a unit that is none of the three and for a band in the wrong
+        Returns a matplotlib figure. Raises `ValueError` for a unit that is none of these, and for a band in the wrong
         order, `KeyError` for an unknown source.
         """
         from jaxspec.results import _pictures
@@ -182,7 +183,11 @@ class Result(abc.ABC):
         return _pictures.spectrum(self, low, high, unit, sources, components, level, energy_unit, figsize)
 
     def corner(
-        self, names: Sequence[str] | None = None, *, level: float = 0.68, figsize: tuple[float, float] | None = None
+        self,
+        names: Sequence[str] | None = None,
+        *,
+        level: float = 0.68,
+        figsize: tuple[float, float] | None = None,
     ) -> Any:
         """Histograms of parameters, and of each pair of them.
 
@@ -217,7 +222,6 @@ class Result(abc.ABC):
 
         return _pictures.qq(self, observations, level, figsize)
 
-
     def save(self, path: Any) -> None:
         """Writes the result to one netCDF file, with data, selections, model, priors, method, key and versions.
 
@@ -229,7 +233,7 @@ class Result(abc.ABC):
         _io.save(self, path)
 
     def to_arviz(self) -> Any:
-        """The draws as arviz knows them (`InferenceData`, a `DataTree` from arviz 1.0): posterior and log-likelihood."""
+        """The draws as arviz knows them (`InferenceData`; `DataTree` from version 1): posterior, log-likelihood."""
         from jaxspec.results import _arviz
 
         return _arviz.convert(self)
