@@ -47,9 +47,6 @@ def corner(columns: Sequence[Column], *, figsize: tuple[float, float] | None) ->
         fig=figure,
         color=COLOURS[0],
         labels=[_label(column, power) for column, power in zip(columns, powers)],
-        truths=[column.centre / 10.0**power for column, power in zip(columns, powers)],
-        truth_color=TOTAL,
-        quantiles=None,
         range=[_range(values) for values in table.T],
         max_n_ticks=4,
         labelpad=0.02,
@@ -71,12 +68,23 @@ def corner(columns: Sequence[Column], *, figsize: tuple[float, float] | None) ->
             if isinstance(axis.get_major_locator(), MaxNLocator):
                 # Labels at both ends would meet those of the next panel.
                 axis.set_major_locator(MaxNLocator(4, prune="both"))
-    diagonal = [figure.axes[i * (n + 1)] for i in range(n)]
-    for ax, column, power in zip(diagonal, columns, powers):
-        ax.set_title(quoted(column.centre, column.low, column.high, power), fontsize="medium")
-        for edge in (column.low, column.high):
-            ax.axvline(edge / 10.0**power, color=COLOURS[0], linestyle="dashed", linewidth=0.9)
+    _mark(figure, columns, powers)
     return figure
+
+
+def _mark(figure: Picture, columns: Sequence[Column], powers: Sequence[int]) -> None:
+    """Lines at the centres and, on the diagonal, at the intervals. The package's own fail for one parameter."""
+    n = len(columns)
+    for row, (column, power) in enumerate(zip(columns, powers)):
+        centre, low, high = (value / 10.0**power for value in (column.centre, column.low, column.high))
+        for ax in figure.axes[row * n : row * n + row]:
+            ax.axhline(centre, color=TOTAL, linewidth=1.2)
+        for ax in figure.axes[row * n + row :: n]:
+            ax.axvline(centre, color=TOTAL, linewidth=1.2)
+        diagonal = figure.axes[row * n + row]
+        diagonal.set_title(quoted(column.centre, column.low, column.high, power), fontsize="medium")
+        for edge in (low, high):
+            diagonal.axvline(edge, color=COLOURS[0], linestyle="dashed", linewidth=0.9)
 
 
 def _power(column: Column) -> int:

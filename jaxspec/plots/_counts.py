@@ -63,9 +63,7 @@ class Panel:
 
 
 @styled
-def fitted(
-    panels: Sequence[Panel], *, level: float, rate: bool, figsize: tuple[float, float] | None
-) -> Picture:
+def fitted(panels: Sequence[Panel], *, level: float, rate: bool, figsize: tuple[float, float] | None) -> Picture:
     """A column for each observation: counts and model above, residuals in sigma below."""
     columns = min(len(panels), _COLUMNS)
     rows = math.ceil(len(panels) / columns)
@@ -98,13 +96,9 @@ def _draw_panel(ax: Axes, bins: DrawnBins, panel: Panel, level: float) -> None:
     bins.line(ax, panel.total, color=TOTAL, linewidth=1.5, label=label)
     for curve in panel.curves:
         colour = COLOURS[curve.colour % len(COLOURS)]
-        bins.line(
-            ax, curve.values, color=colour, linestyle=dashes(curve.dash), linewidth=1.5, label=curve.label
-        )
+        bins.line(ax, curve.values, color=colour, linestyle=dashes(curve.dash), linewidth=1.5, label=curve.label)
     if panel.background is not None:
-        bins.line(
-            ax, panel.background, color=BACKGROUND, linewidth=1.1, linestyle=(0, (3, 1)), label="background"
-        )
+        bins.line(ax, panel.background, color=BACKGROUND, linewidth=1.1, linestyle=(0, (3, 1)), label="background")
     ax.set_title(panel.title)
     # A component that dies out runs off the picture.
     smallest = [bins.scale * values for values in (visible(panel.counts, panel.errors), panel.total)]

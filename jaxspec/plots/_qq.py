@@ -46,8 +46,7 @@ def qq(panels: Sequence[Sums], *, level: float, figsize: tuple[float, float] | N
 
 def _draw(upper: Axes, lower: Axes, panel: Sums, level: float) -> None:
     counts, expected, low, high = (
-        np.append(0.0, sums)
-        for sums in (panel.counts, panel.expected, panel.expected_low, panel.expected_high)
+        np.append(0.0, sums) for sums in (panel.counts, panel.expected, panel.expected_low, panel.expected_high)
     )
     end = 1.03 * max(counts[-1], expected[-1], 1.0)
     upper.plot([0, end], [0, end], color=GUIDE, linewidth=1, linestyle="dashed", label="observed = expected")
@@ -62,8 +61,6 @@ def _draw(upper: Axes, lower: Axes, panel: Sums, level: float) -> None:
     root = np.sqrt(expected)
     poisson = {"color": IGNORED, "alpha": 0.3, "linewidth": 0, "zorder": 0}
     lower.fill_between(expected, -root, root, **poisson)
-    upper.fill_between(
-        expected, expected - root, expected + root, label=r"$\pm\sqrt{\mathrm{expected}}$", **poisson
-    )
+    upper.fill_between(expected, expected - root, expected + root, label=r"$\pm\sqrt{\mathrm{expected}}$", **poisson)
     lower.plot(expected, counts - expected, color=DATA, linewidth=1.3)
     lower.set(xlabel="Expected counts", ylabel="Difference")

@@ -53,9 +53,7 @@ def response(
     return figure
 
 
-def _visible(
-    channel: tuple[np.ndarray, np.ndarray], channels: np.ndarray, size: float
-) -> tuple[float, float]:
+def _visible(channel: tuple[np.ndarray, np.ndarray], channels: np.ndarray, size: float) -> tuple[float, float]:
     """The range of channel energies that see anything."""
     low, high = channel[0][channels].min() / size, channel[1][channels].max() / size
     return max(low, high * 10.0**-_DECADES, channel[1].min() / size / 2), high

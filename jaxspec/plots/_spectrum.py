@@ -81,9 +81,7 @@ def _converted(energy: np.ndarray, unit: str) -> np.ndarray:
     try:
         return units.quantity(energy, "keV").to_value(units.unit(unit), equivalencies=u.spectral())
     except u.UnitConversionError as error:
-        raise ValueError(
-            f"energy_unit must be of an energy, a frequency or a wavelength, got {unit!r}"
-        ) from error
+        raise ValueError(f"energy_unit must be of an energy, a frequency or a wavelength, got {unit!r}") from error
 
 
 def _axis_name(unit: str) -> str:

@@ -64,17 +64,22 @@ def unit_text(unit: str) -> str:
     """A unit as it stands in a label: factors as the user ordered them, powers raised; empty for no unit."""
     if not unit:
         return ""
-    match = re.fullmatch(r"\s*([\w\s]+?)\s*(?:/\s*(\([\w\s]+\)|\w+))?\s*", unit)
+    match = re.fullmatch(rf"\s*(1|{_FACTORS})\s*(?:/\s*(?:\(({_FACTORS})\)|(\w+)))?\s*", unit)
     if match is None:
         return units.unit(unit).to_string("latex_inline")
-    above, below = match.group(1).split(), (match.group(2) or "").strip("()").split()
-    factors = [_factor(text, "") for text in above if text != "1"] + [_factor(text, "-") for text in below]
+    above, several, single = (group or "" for group in match.groups())
+    factors = [_factor(text, "") for text in above.split() if text != "1"]
+    factors += [_factor(text, "-") for text in (several or single).split()]
     return "$" + r"\,".join(factors) + "$"
 
 
+# Like "cm2 s keV".
+_FACTORS = r"[A-Za-z]+\d*(?:\s+[A-Za-z]+\d*)*"
+
+
 def _factor(text: str, sign: str) -> str:
-    name, power = re.fullmatch(r"(.*?)(\d*)", text).groups()  # pyright: ignore[reportOptionalMemberAccess]
-    exponent = sign + (power or ("1" if sign else ""))
+    name = text.rstrip("0123456789")
+    exponent = sign + (text[len(name) :] or ("1" if sign else ""))
     return rf"\mathrm{{{name}}}" + (f"^{{{exponent}}}" if exponent else "")
 
 
@@ -120,14 +125,12 @@ def dashes(number: int) -> Any:
 def log_limits(ax: Axes, smallest: np.ndarray, largest: np.ndarray, decades: float = 9.0) -> None:
     """Logarithmic y axis from the smallest positive to the largest number; `decades` at most."""
     ax.set_yscale("log", nonpositive="clip")
-    top, positive = float(np.max(largest)), smallest[smallest > 0]
-    if positive.size and np.isfinite(top):
+    top, positive = np.max(largest, where=np.isfinite(largest), initial=0.0), smallest[smallest > 0]
+    if positive.size and top > 0:
         ax.set_ylim(max(float(positive.min()), top * 10.0**-decades) / 1.6, top * 1.6)
 
 
-def legend_above(
-    figure: Figure, axes: Sequence[Axes], first: Sequence[str] = (), last: Sequence[str] = ()
-) -> None:
+def legend_above(figure: Figure, axes: Sequence[Axes], first: Sequence[str] = (), last: Sequence[str] = ()) -> None:
     """One legend for all axes, above them, where it covers no data; a line and its band are one entry."""
     entries: dict[str, Any] = {}
     for ax in axes:

@@ -120,6 +120,12 @@ def _thinned(result: Result, n: int) -> jax.Array:
     return jnp.asarray(result.points[np.concatenate([np.setdiff1d(everything, draws), chosen])])
 
 
+def _band(result: Result, outcomes: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    # Draws of a parameter that the data leave open may give infinite spectra, and a picture without that band.
+    with np.errstate(invalid="ignore"):
+        return result.interval(result.spread(outcomes), level)
+
+
 def _chosen(result: Result, observations: str | Sequence[str] | None) -> list[int]:
     labels = list(result.problem.labels)
     if observations is None:
@@ -271,7 +277,7 @@ def _panel(
     source = expected.sum(axis=1)
     background = _expected_background(selection, source)
     total = source if background is None else source + background
-    low, high = result.interval(result.spread(total), level)
+    low, high = _band(result, total, level)
     # The only line there is would be drawn twice.
     shown = parts if len(parts) > 1 or background is not None else []
     curves = [
@@ -324,7 +330,7 @@ def spectrum(
     tables = _spectra_of(result, wanted, components, factor * np.asarray(values))
     curves = []
     for part, table in tables:
-        band = result.interval(result.spread(table), level)
+        band = _band(result, table, level)
         curves.append(_spectrum.Curve(part.label, result.centre(table), *band, part.colour, part.dash))
     return _spectrum.spectra(
         np.sqrt(edges[:-1] * edges[1:]),
@@ -395,7 +401,7 @@ def qq(
         total = source if background is None else source + background
         order = np.argsort(selection.channel_low, kind="stable")
         sums = np.cumsum(total[:, order], axis=1)
-        low, high = result.interval(result.spread(sums), level)
+        low, high = _band(result, sums, level)
         panels.append(
             _qq.Sums(result.problem.labels[i], np.cumsum(selection.counts[order]), result.centre(sums), low, high)
         )
