@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -98,7 +99,9 @@ def flux_moment(unit_name: str) -> tuple[int, float]:
     import astropy.units as u
 
     wanted = unit(unit_name)
-    for moment in (0, 1, 2):
+    # erg / (cm2 s keV) has the dimension of a photon flux, but counts no photons.
+    counts = not any(base.is_equivalent(u.keV) for base in wanted.bases)
+    for moment in (0, 1, 2) if counts else (1, 2):
         native = u.keV**moment / (u.cm**2 * u.s)
         if native.is_equivalent(wanted):
             return moment, float(native.to(wanted))
@@ -110,14 +113,15 @@ def flux_moment(unit_name: str) -> tuple[int, float]:
 
 @functools.cache
 def spectrum_moment(unit_name: str) -> tuple[int, float]:
-    """The same for a spectrum: E^m N(E) has the unit keV^m / (cm2 s keV). Returns (m, factor)."""
+    """The same for a spectrum: E^m N(E) has the unit keV^m / (cm2 s keV), or per Hz (Jy). Returns (m, factor)."""
     import astropy.units as u
 
     wanted = unit(unit_name)
-    for moment in (0, 1, 2):
-        native = u.keV**moment / (u.cm**2 * u.s * u.keV)
+    per_hertz = (1 * u.Hz).to_value(u.keV, equivalencies=u.spectral())
+    for (per, factor), moment in itertools.product(((u.keV, 1.0), (u.Hz, per_hertz)), (0, 1, 2)):
+        native = u.keV**moment / (u.cm**2 * u.s * per)
         if native.is_equivalent(wanted):
-            return moment, float(native.to(wanted))
+            return moment, factor * float(native.to(wanted))
     raise ValueError(
         f"{unit_name!r} is not a unit of a spectrum. Give photons like '1 / (cm2 s keV)', "
         "E F(E) per energy like 'keV / (cm2 s keV)', or E^2 F(E) like 'erg2 / (cm2 s keV)' = 'erg / (cm2 s)'."
