@@ -103,15 +103,17 @@ class Link:
 
     inputs: tuple[str, ...]
     function: Callable[..., Any] | None = None
+    _key: tuple = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Taken down now: a global variable that the function sees may have another value when links are compared.
+        object.__setattr__(self, "_key", (self.inputs, _code_key(self.function)))
 
     def __call__(self, *values: Any) -> Any:
         return values[0] if self.function is None else self.function(*values)
 
-    def _key(self) -> tuple:
-        return self.inputs, _code_key(self.function)
-
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Link) and self._key() == other._key()
+        return isinstance(other, Link) and self._key == other._key
 
     def __hash__(self) -> int:
         return hash(self.inputs)
@@ -135,7 +137,9 @@ def _code_key(function: Any) -> Any:
 
 
 def _value_key(value: Any) -> Any:
-    return (type(value), repr(value)) if isinstance(value, (int, float, str, type(None))) else id(value)
+    if isinstance(value, (int, float, str, type(None))):
+        return type(value), repr(value)
+    return id(value), value  # kept, so that no other object gets its id
 
 
 def link_order(links: Mapping[str, Link]) -> tuple[str, ...]:
