@@ -81,13 +81,13 @@ def test_the_unit_of_a_flux_says_what_to_integrate(unit, moment, factor):
 
 @pytest.mark.parametrize("unit", ["keV", "1 / s", "Jy", "erg / (cm2 s keV)", "erg3 / (cm2 s)", "m", ""])
 def test_a_unit_that_is_no_flux_is_refused(unit):
-    with pytest.raises(ValueError, match="is not a flux. Give a photon flux like '1 / "):
+    with pytest.raises(ValueError, match=r"is not a flux. Give a photon flux like '1 / "):
         units.flux_moment(unit)
 
 
 @pytest.mark.parametrize("text", ["ergs per second", "bananas", "erg //", None])
 def test_a_text_that_names_no_unit_is_refused(text):
-    with pytest.raises(ValueError, match="is not a unit: .* Write it as astropy does, like 'erg /"):
+    with pytest.raises(ValueError, match=r"is not a unit: .* Write it as astropy does, like 'erg /"):
         units.flux_moment(text)
 
 
@@ -121,7 +121,7 @@ def test_numbers_take_the_unit_of_a_parameter():
 
 
 def test_a_quantity_of_another_kind_is_refused_by_name():
-    with pytest.raises(ValueError, match="src.powerlaw.K is in 1 / s, which keV does not convert to"):
+    with pytest.raises(ValueError, match=r"src.powerlaw.K is in 1 / s, which keV does not convert to"):
         units.number(1 * u.keV, "1 / s", "src.powerlaw.K")
 
 
