@@ -25,11 +25,17 @@ class Optimum(NamedTuple):
     steps: jax.Array
 
 
-class _State(NamedTuple):
-    u: jax.Array
+class _Local(NamedTuple):
+    """The target around a point."""
+
     cost: jax.Array
     gradient: jax.Array
     curvature: jax.Array
+
+
+class _State(NamedTuple):
+    u: jax.Array
+    at: _Local
     gain: jax.Array
     damping: jax.Array
     steps: jax.Array
@@ -51,11 +57,13 @@ def _prior_cost(density: Density, u: jax.Array, target: str) -> jax.Array:
     return -density.log_prior(density.space.values(u)) - volume
 
 
-def _measure(density: Density, u: jax.Array, target: str) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Cost, gradient, and curvature from what can not be negative.
+def _measure(density: Density, u: jax.Array, target: str) -> _Local:
+    """Cost, gradient, and a curvature that is never negative.
 
     The statistic's second derivative in the expected counts is positive, so J^T S'' J is; of what bends the map from
-    u to the parameters and of the priors only the positive diagonal is taken.
+    u to the parameters and of the priors only the positive diagonal is taken. Where far more counts are expected than
+    seen, S'' vanishes and would send the climb anywhere; with the slope S' / counts in its place the step divides the
+    counts by e and leaves the shape alone.
     """
 
     def expected(u):
@@ -68,34 +76,36 @@ def _measure(density: Density, u: jax.Array, target: str) -> tuple[jax.Array, ja
     jacobian, counts = jax.jacfwd(expected, has_aux=True)(u)
     (value, slope), (_, bend) = jax.jvp(jax.value_and_grad(misfit), (counts,), (jnp.ones_like(counts),))
     gradient = slope @ jacobian
-    curvature = jacobian.T @ (bend[:, None] * jacobian)
+    lacking = jnp.maximum(slope / jnp.where(counts > 0, counts, 1.0) - bend, 0.0)
+    curvature = jacobian.T @ ((bend + lacking)[:, None] * jacobian)
     # Without this the Newton step towards a bound, where dx/du vanishes, never gets shorter.
-    diagonal = jnp.maximum(gradient * jax.grad(density.space.log_volume)(u), 0.0)
+    added = lacking @ jacobian**2
+    diagonal = jnp.maximum(gradient * jax.grad(density.space.log_volume)(u) - added, 0.0)
     if target != "likelihood":
         prior_cost = functools.partial(_prior_cost, density, target=target)
         (prior, prior_slope), (_, prior_bend) = jax.jvp(jax.value_and_grad(prior_cost), (u,), (jnp.ones_like(u),))
         value, gradient = value + prior, gradient + prior_slope
         diagonal = diagonal + jnp.maximum(prior_bend, 0.0)
-    return value - jnp.sum(density.saturated), gradient, curvature + jnp.diag(diagonal)
+    return _Local(value - jnp.sum(density.saturated), gradient, curvature + jnp.diag(diagonal))
 
 
-def _step(gradient: jax.Array, curvature: jax.Array, damping: jax.Array) -> jax.Array:
-    scale = jnp.diag(curvature)
+def _step(at: _Local, damping: jax.Array) -> jax.Array:
+    scale = jnp.diag(at.curvature)
     ridge = damping * scale + 1e-10 * jnp.max(scale) + 1e-300
-    return -jnp.linalg.solve(curvature + jnp.diag(ridge), gradient)
+    return -jnp.linalg.solve(at.curvature + jnp.diag(ridge), at.gradient)
 
 
 def _advance(density: Density, target: str, state: _State) -> _State:
-    step = _step(state.gradient, state.curvature, state.damping)
+    step = _step(state.at, state.damping)
     step = step * jnp.minimum(1.0, _LONGEST_STEP / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
-    predicted = -(state.gradient @ step + 0.5 * step @ state.curvature @ step)
+    predicted = -(state.at.gradient @ step + 0.5 * step @ state.at.curvature @ step)
     u = state.u + step
-    value, gradient, curvature = _measure(density, u, target)
-    better = (value <= state.cost) & jnp.all(jnp.isfinite(gradient))
-    agrees = (state.cost - value) > 0.25 * predicted
+    at = _measure(density, u, target)
+    better = (at.cost <= state.at.cost) & jnp.all(jnp.isfinite(at.gradient))
+    agrees = (state.at.cost - at.cost) > 0.25 * predicted
     damping = jnp.where(better & agrees, state.damping / 5, jnp.where(better, state.damping, 4 * state.damping + 1e-3))
-    gain = -0.5 * gradient @ _step(gradient, curvature, jnp.zeros(()))
-    new = _State(u, value, gradient, curvature, gain, damping, state.steps + 1)
+    gain = -0.5 * at.gradient @ _step(at, jnp.zeros(()))
+    new = _State(u, at, gain, damping, state.steps + 1)
     kept = state._replace(damping=damping, steps=state.steps + 1)
     return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, kept)
 
@@ -106,14 +116,14 @@ def climb(density: Density, starts: jax.Array, target: str) -> Optimum:
 
     def one(u: jax.Array) -> Optimum:
         # The first round takes a step of length zero: measuring before the loop would compile the density twice.
-        infinite = jnp.asarray(jnp.inf)
-        first = _State(u, infinite, jnp.zeros_like(u), jnp.eye(len(u)), infinite, jnp.asarray(1e-2), jnp.asarray(0))
+        nowhere = _Local(jnp.asarray(jnp.inf), jnp.zeros_like(u), jnp.eye(len(u)))
+        first = _State(u, nowhere, jnp.asarray(jnp.inf), jnp.asarray(1e-2), jnp.asarray(0))
         last = jax.lax.while_loop(
             lambda state: (state.steps < MAX_STEPS) & ~(state.gain < TOLERANCE),
             functools.partial(_advance, density, target),
             first,
         )
-        return Optimum(last.u, last.cost, last.gain, last.curvature, last.steps)
+        return Optimum(last.u, last.at.cost, last.gain, last.at.curvature, last.steps)
 
     return jax.vmap(one)(starts)
 
