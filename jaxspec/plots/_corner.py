@@ -35,11 +35,10 @@ def corner(columns: Sequence[Column], *, figsize: tuple[float, float] | None) ->
         warnings.simplefilter("ignore")
         import corner as package
 
-    n = len(columns)
     powers = [_power(column) for column in columns]
     table = np.stack([column.draws / 10.0**power for column, power in zip(columns, powers)], axis=1)
     left, bottom, right, top = _MARGINS
-    width, height = figsize or (left + right + n * _PANEL, bottom + top + n * _PANEL)
+    width, height = figsize or (left + right + len(columns) * _PANEL, bottom + top + len(columns) * _PANEL)
     figure = Picture(figsize=(width, height))
     package.corner(
         table,
@@ -63,11 +62,10 @@ def corner(columns: Sequence[Column], *, figsize: tuple[float, float] | None) ->
         wspace=0.06,
         hspace=0.06,
     )
-    for ax in figure.axes:
-        for axis in (ax.xaxis, ax.yaxis):
-            if isinstance(axis.get_major_locator(), MaxNLocator):
-                # Labels at both ends would meet those of the next panel.
-                axis.set_major_locator(MaxNLocator(4, prune="both"))
+    # Labels at both ends would meet those of the next panel.
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        if isinstance(axis.get_major_locator(), MaxNLocator):
+            axis.set_major_locator(MaxNLocator(4, prune="both"))
     _mark(figure, columns, powers)
     return figure
 

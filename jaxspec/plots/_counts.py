@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,10 +20,9 @@ from ._style import (
     energy_unit,
     legend_above,
     log_limits,
+    rows_and_columns,
     styled,
 )
-
-_COLUMNS = 4  # panels side by side; more begin another row
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,7 @@ class Panel:
 @styled
 def fitted(panels: Sequence[Panel], *, level: float, rate: bool, figsize: tuple[float, float] | None) -> Picture:
     """A column for each observation: counts and model above, residuals in sigma below."""
-    columns = min(len(panels), _COLUMNS)
-    rows = math.ceil(len(panels) / columns)
+    rows, columns = rows_and_columns(len(panels))
     width = 7.0 if columns == 1 else 2.0 + 3.8 * columns
     figure = Picture(figsize=figsize or (width, 0.5 + 5.0 * rows), layout="constrained")
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=(3, 1) * rows)

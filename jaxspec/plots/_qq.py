@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from ._style import DATA, GUIDE, IGNORED, TOTAL, Picture, legend_above, styled
-
-_COLUMNS = 4
+from ._style import DATA, GUIDE, IGNORED, TOTAL, Picture, legend_above, rows_and_columns, styled
 
 
 @dataclass(frozen=True)
@@ -28,8 +25,7 @@ class Sums:
 @styled
 def qq(panels: Sequence[Sums], *, level: float, figsize: tuple[float, float] | None) -> Picture:
     """A column for each observation: the sums, along the diagonal for a good model, and the difference."""
-    columns = min(len(panels), _COLUMNS)
-    rows = math.ceil(len(panels) / columns)
+    rows, columns = rows_and_columns(len(panels))
     figure = Picture(figsize=figsize or (1.0 + 3.8 * columns, 0.6 + 4.9 * rows), layout="constrained")
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=(5, 2) * rows)
     axes = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
@@ -114,6 +115,12 @@ def _plain(value: float, position: Any) -> str:
     exponent = int(np.floor(np.log10(value) + 1e-9))
     front = value / 10.0**exponent
     return f"$10^{{{exponent}}}$" if abs(front - 1) < 1e-6 else rf"${front:g}\times10^{{{exponent}}}$"
+
+
+def rows_and_columns(n: int) -> tuple[int, int]:
+    """How `n` panels are laid out: at most four side by side, in rows as equal as can be."""
+    rows = math.ceil(n / 4)
+    return rows, math.ceil(n / rows)
 
 
 def dashes(number: int) -> Any:

@@ -126,15 +126,13 @@ def _band(result: Result, outcomes: np.ndarray, level: float) -> tuple[np.ndarra
         return result.interval(result.spread(outcomes), level)
 
 
-def _chosen(result: Result, observations: str | Sequence[str] | None) -> list[int]:
-    labels = list(result.problem.labels)
-    if observations is None:
-        return list(range(len(labels)))
-    wanted = [observations] if isinstance(observations, str) else list(observations)
+def _named(given: str | Sequence[str] | None, known: Sequence[str], what: str) -> list[str]:
+    """The names that are wanted, all by default; raises `KeyError` for one that is not known."""
+    wanted = known if given is None else [given] if isinstance(given, str) else given
     for name in wanted:
-        if name not in labels:
-            raise parameters.unknown(name, labels, "observation")
-    return [labels.index(name) for name in wanted]
+        if name not in known:
+            raise parameters.unknown(name, known, what)
+    return list(wanted)
 
 
 class _Folded(NamedTuple):
@@ -143,19 +141,20 @@ class _Folded(NamedTuple):
     parts: list[_Part]
     expected: np.ndarray
     selection: Selection
-    run: np.ndarray
 
 
-def _folded(result: Result, by_component: bool) -> list[_Folded]:
+def _folded(result: Result, by_component: bool) -> dict[str, _Folded]:
+    """By observation."""
     problem = result.problem
     parts = [_parts(result, by_component, problem.sources_seen_by(i)) for i in range(len(problem.observations))]
     seen = tuple(tuple(part.position for part in group) for group in parts)
     table = np.asarray(_contributions(problem.density, _thinned(result, _N_COUNTS), seen, by_component))
     ends = np.cumsum(problem.density.sizes)
-    return [
-        _Folded(group, table[:, : len(group), end - size : end], selection, _runs(selection))
-        for group, size, end, selection in zip(parts, problem.density.sizes, ends, problem.selections)
-    ]
+    pieces = zip(problem.labels, parts, problem.density.sizes, ends, problem.selections)
+    return {
+        label: _Folded(group, table[:, : len(group), end - size : end], selection)
+        for label, group, size, end, selection in pieces
+    }
 
 
 def _runs(selection: Selection) -> np.ndarray:
@@ -239,26 +238,24 @@ def counts(
     """The picture of `Result.plot_counts`."""
     from jaxspec.plots import _counts, _rebin
 
-    chosen = _chosen(result, observations)
+    wanted = _named(observations, result.problem.labels, "observation")
     folded = _folded(result, components)
     panels = []
-    for i in chosen:
-        parts, expected, selection, run = folded[i]
-        labels = _display_bins(selection, run, min_counts, min_significance)
+    for name in wanted:
+        parts, expected, selection = folded[name]
+        labels = _display_bins(selection, min_counts, min_significance)
         expected, selection = _rebin.summed(labels, expected), _grouped(selection, labels)
-        panels.append(_panel(result, result.problem.labels[i], parts, expected, selection, level))
+        panels.append(_panel(result, name, parts, expected, selection, level))
     return _counts.fitted(panels, level=level, rate=rate, figsize=figsize)
 
 
-def _display_bins(
-    selection: Selection, run: np.ndarray, min_counts: float | None, min_significance: float | None
-) -> np.ndarray:
+def _display_bins(selection: Selection, min_counts: float | None, min_significance: float | None) -> np.ndarray:
     from jaxspec.plots import _rebin
 
     background, uncertainty = _scaled_background(selection)
     variance = selection.counts if selection.errors is None else selection.errors**2
     return _rebin.display_bins(
-        run,
+        _runs(selection),
         selection.channel_low,
         selection.channel_high,
         selection.counts,
@@ -314,11 +311,7 @@ def spectrum(
     from jaxspec.plots import _spectrum
 
     problem = result.problem
-    known = [source.name for source in problem.model.sources]
-    wanted = known if sources is None else [sources] if isinstance(sources, str) else list(sources)
-    for name in wanted:
-        if name not in known:
-            raise parameters.unknown(name, known, "source")
+    wanted = _named(sources, [source.name for source in problem.model.sources], "source")
     first, last = _noticed(result)
     low, high = units.band(first if low is None else low, last if high is None else high)
     moment, factor = units.spectrum_moment(unit)
@@ -369,11 +362,8 @@ def corner(result: Result, names: Sequence[str] | None, level: float, figsize: t
     from jaxspec.plots import _corner
 
     rows = result.problem.model.parameters
-    wanted = list(result.problem.names) if names is None else [names] if isinstance(names, str) else list(names)
     columns = []
-    for name in wanted:
-        if name not in rows:
-            raise parameters.unknown(name, rows, "parameter")
+    for name in _named(result.problem.names if names is None else names, list(rows), "parameter"):
         if name not in result.varied:
             raise ValueError(f"{name} is frozen: it has one value, no distribution; leave it out, or thaw it and fit")
         values = result.points[:, list(rows).index(name)]
@@ -392,17 +382,16 @@ def qq(
     """The picture of `Result.plot_qq`."""
     from jaxspec.plots import _qq
 
-    chosen = _chosen(result, observations)
+    wanted = _named(observations, result.problem.labels, "observation")
     folded = _folded(result, by_component=False)
     panels = []
-    for i in chosen:
-        selection, source = folded[i].selection, folded[i].expected.sum(axis=1)
+    for name in wanted:
+        _, expected, selection = folded[name]
+        source = expected.sum(axis=1)
         background = _expected_background(selection, source)
         total = source if background is None else source + background
         order = np.argsort(selection.channel_low, kind="stable")
         sums = np.cumsum(total[:, order], axis=1)
         low, high = _band(result, sums, level)
-        panels.append(
-            _qq.Sums(result.problem.labels[i], np.cumsum(selection.counts[order]), result.centre(sums), low, high)
-        )
+        panels.append(_qq.Sums(name, np.cumsum(selection.counts[order]), result.centre(sums), low, high))
     return _qq.qq(panels, level=level, figsize=figsize)
