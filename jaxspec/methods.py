@@ -19,7 +19,7 @@ class NUTS:
     """
 
     draws: int = 1000
-    warmup: int = 500
+    warmup: int = 300
     chains: int = 4
     target_accept: float = 0.8
     max_tree_depth: int = 10

@@ -46,26 +46,32 @@ def whiten(optimum: _optimum.Optimum) -> _Whitened:
     return _Whitened(optimum.u, jnp.asarray(vectors * widths), optimum.cost)
 
 
-def _kernel(density: Density, frame: _Whitened, settings: NUTS, keys: jax.Array) -> Any:
-    """The first state of all chains, at the optimum, and the kernel that moves them."""
+def _kernel(density: Density, frame: _Whitened, settings: NUTS, keys: jax.Array) -> tuple[Any, Any]:
+    """The first state of all chains, at the optimum, and the function that moves them by one draw."""
     from numpyro.infer.hmc import hmc
 
-    def potential(z: jax.Array) -> jax.Array:
+    @jax.jit  # so that its gradient is traced once, not wherever numpyro asks for it
+    def whitened(z: jax.Array) -> jax.Array:
         return _optimum.cost(density, frame.centre + frame.scale @ z, "sampled") - frame.cost
 
-    def normal(z: jax.Array) -> jax.Array:
-        return 0.5 * z @ z
+    # At the optimum the unit normal has the potential and the slope of the density, both zero: the first state is made
+    # with it, and the density is compiled once, in the step.
+    potentials = [whitened, lambda z: 0.5 * z @ z]
+    init, step = hmc(lambda z: potentials[-1](z), algo="NUTS")
 
-    def first(init: Any, key: jax.Array) -> HMCState:
+    def first(key: jax.Array) -> HMCState:
         return init(
-            jnp.zeros_like(frame.centre), settings.warmup, step_size=0.5, target_accept_prob=settings.target_accept,
-            max_tree_depth=settings.max_tree_depth, find_heuristic_step_size=False, rng_key=key,
-        )  # fmt: skip
+            jnp.zeros_like(frame.centre),
+            settings.warmup,
+            step_size=0.5,
+            target_accept_prob=settings.target_accept,
+            max_tree_depth=settings.max_tree_depth,
+            find_heuristic_step_size=False,
+            rng_key=key,
+        )
 
-    # At the optimum the unit normal has the potential and the slope of the density, both zero, and is compiled at once.
-    state = jax.vmap(functools.partial(first, hmc(normal, algo="NUTS")[0]))(keys)
-    init, step = hmc(potential, algo="NUTS")
-    jax.eval_shape(functools.partial(first, init), keys[0])  # numpyro sets up its step here
+    state = jax.vmap(first)(keys)
+    potentials.pop()
     return state, jax.vmap(step)
 
 
