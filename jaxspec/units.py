@@ -129,7 +129,21 @@ def spectrum_moment(unit_name: str) -> tuple[int, float]:
 
 
 def quantity(value: Any, unit_name: str) -> Quantity:
-    """`value` with a unit."""
+    """`value` with a unit, shown with four digits in tables (its `value` has them all)."""
+    return _quantity_class()(value, unit(unit_name))
+
+
+@functools.cache
+def _quantity_class() -> Any:
     import astropy.units as u
 
-    return u.Quantity(value, unit(unit_name))
+    class Flux(u.Quantity):
+        """A quantity that prints as a reader wants it."""
+
+        def __str__(self) -> str:
+            return f"{self.value:.4g} {self.unit}" if self.isscalar else super().__str__()
+
+        def __reduce__(self) -> Any:
+            return u.Quantity, (self.value, self.unit)  # a class made in a function cannot be pickled
+
+    return Flux
