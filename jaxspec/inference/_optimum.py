@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -32,10 +33,20 @@ class _Local(NamedTuple):
     gradient: jax.Array
     curvature: jax.Array
 
+    def newton(self) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
+        """The gain that Newton's step promises, and the step for a damping (Marquardt's, of scaled parameters)."""
+        diagonal = jnp.diag(self.curvature)
+        scale = 1 / jnp.sqrt(jnp.maximum(diagonal, 1e-10 * jnp.max(diagonal) + 1e-300))
+        values, vectors = jnp.linalg.eigh(self.curvature * jnp.outer(scale, scale), symmetrize_input=False)
+        values = jnp.maximum(values, 1e-10)  # what the data do not constrain at all
+        slopes = vectors.T @ (scale * self.gradient)
+        return 0.5 * jnp.sum(slopes**2 / values), lambda damping: -scale * (vectors @ (slopes / (values + damping)))
+
 
 class _State(NamedTuple):
     u: jax.Array
     at: _Local
+    step: jax.Array  # to be taken next
     gain: jax.Array
     damping: jax.Array
     steps: jax.Array
@@ -89,25 +100,18 @@ def _measure(density: Density, u: jax.Array, target: str) -> _Local:
     return _Local(value - jnp.sum(density.saturated), gradient, curvature + jnp.diag(diagonal))
 
 
-def _step(at: _Local, damping: jax.Array) -> jax.Array:
-    scale = jnp.diag(at.curvature)
-    ridge = damping * scale + 1e-10 * jnp.max(scale) + 1e-300
-    return -jnp.linalg.solve(at.curvature + jnp.diag(ridge), at.gradient)
-
-
 def _advance(density: Density, target: str, state: _State) -> _State:
-    step = _step(state.at, state.damping)
-    step = step * jnp.minimum(1.0, _LONGEST_STEP / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
-    predicted = -(state.at.gradient @ step + 0.5 * step @ state.at.curvature @ step)
-    u = state.u + step
+    u = state.u + state.step
     at = _measure(density, u, target)
     better = (at.cost <= state.at.cost) & jnp.all(jnp.isfinite(at.gradient))
+    predicted = -(state.at.gradient @ state.step + 0.5 * state.step @ state.at.curvature @ state.step)
     agrees = (state.at.cost - at.cost) > 0.25 * predicted
     damping = jnp.where(better & agrees, state.damping / 5, jnp.where(better, state.damping, 4 * state.damping + 1e-3))
-    gain = -0.5 * at.gradient @ _step(at, jnp.zeros(()))
-    new = _State(u, at, gain, damping, state.steps + 1)
-    kept = state._replace(damping=damping, steps=state.steps + 1)
-    return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, kept)
+    u, at = jax.tree.map(lambda new, old: jnp.where(better, new, old), (u, at), (state.u, state.at))
+    gain, step_for = at.newton()
+    step = step_for(damping)
+    step = step * jnp.minimum(1.0, _LONGEST_STEP / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
+    return _State(u, at, step, gain, damping, state.steps + 1)
 
 
 @functools.partial(jax.jit, static_argnames="target")
@@ -117,7 +121,7 @@ def climb(density: Density, starts: jax.Array, target: str) -> Optimum:
     def one(u: jax.Array) -> Optimum:
         # The first round takes a step of length zero: measuring before the loop would compile the density twice.
         nowhere = _Local(jnp.asarray(jnp.inf), jnp.zeros_like(u), jnp.eye(len(u)))
-        first = _State(u, nowhere, jnp.asarray(jnp.inf), jnp.asarray(1e-2), jnp.asarray(0))
+        first = _State(u, nowhere, jnp.zeros_like(u), jnp.asarray(jnp.inf), jnp.asarray(1e-2), jnp.asarray(0))
         last = jax.lax.while_loop(
             lambda state: (state.steps < MAX_STEPS) & ~(state.gain < TOLERANCE),
             functools.partial(_advance, density, target),
