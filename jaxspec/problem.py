@@ -72,7 +72,11 @@ class Problem:
         for name in values:
             if name not in self.names:
                 raise parameters.unknown(name, self.names, "free parameter")
-        numbers = [values.get(name, start) for name, start in zip(self.names, self.start)]
+        start = self.start
+        if isinstance(self._packed.leaves[0], jax.core.Tracer):  # `start` is that of the first problem compiled
+            layout = self.density.layout
+            start = [layout.values[i] for i in layout.free]
+        numbers = [values.get(name, number) for name, number in zip(self.names, start)]
         if any(isinstance(number, jax.Array) for number in numbers):
             return jnp.stack([jnp.asarray(number, float) for number in numbers])
         return jnp.asarray(np.array(numbers, float))
