@@ -3,6 +3,7 @@
 Standard library only, because it runs in the environment of jaxspec and in that of 3ML.
 """
 
+import os
 import resource
 import statistics
 import subprocess
@@ -34,14 +35,22 @@ def time_calls(function: Callable[[Any], Any], inputs: Iterable[Any]) -> Seconds
     return {"wall_min": min(walls), "wall_median": statistics.median(walls), "cpu_mean": cpu / len(walls)}
 
 
-def time_process(command: list[str]) -> tuple[Seconds, str]:
+def time_process(command: list[str], **environment: str) -> tuple[Seconds, str]:
     """Seconds of a whole process, the interpreter's start included, and what it printed.
+
+    `environment` holds environment variables that are set on top of those of this process.
 
     Raises `subprocess.CalledProcessError` where the process fails; its error output is passed on as it comes.
     """
     wall, cpu = time.perf_counter(), _cpu_of_children()
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    variables = os.environ | environment
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=variables).stdout
     return {"wall": time.perf_counter() - wall, "cpu": _cpu_of_children() - cpu}, output
+
+
+def median_of(runs: list[Seconds]) -> Seconds:
+    """The median of each measured time over several runs of one thing."""
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 
 def _cpu_of_children() -> float:

@@ -215,9 +215,7 @@ def simulated_spectrum(name: str, response: Path) -> Any:
     """One spectrum of the seed, drawn by 3ML (with half of the background asked for, a defect of 3ML)."""
     sources = {
         "s1": lambda: threeML.Blackbody(K=5e-8, kT=500.0),
-        "s2": lambda: (
-            threeML.Blackbody(K=1e-7, kT=500.0) + threeML.Powerlaw_flux(F=2e2, index=-1.5, a=10, b=500)
-        ),
+        "s2": lambda: threeML.Blackbody(K=1e-7, kT=500.0) + threeML.Powerlaw_flux(F=2e2, index=-1.5, a=10, b=500),
     }
     spectrum = threeML.DispersionSpectrumLike.from_function(
         name,
@@ -246,9 +244,7 @@ def approximate_posterior(seed: dict[str, Any]) -> Any:
 
 def rows_of(table: Any) -> dict[str, list[float]]:
     """Median, lower and upper bound of each row of a flux table of 3ML."""
-    return {
-        row: [table[column][row].value for column in ("flux", "low bound", "hi bound")] for row in table.index
-    }
+    return {row: [table[column][row].value for column in ("flux", "low bound", "hi bound")] for row in table.index}
 
 
 def check_log_likelihood(found: dict[str, float], expected: dict[str, float]) -> None:
