@@ -16,19 +16,21 @@ from jaxspec.quadrature import spread_normally
 from jaxspec.results import BestFit
 
 N_STARTS = 8
-_AT_BOUND = 1e-6  # of the distance between a parameter's bounds, or of its size
+_AT_BOUND = 1e-6  # of the distance between a parameter's bounds, or of its size: so near is at the bound,
+_WITHIN_ERROR = 1e-3  # and so near in units of the error
 
 
 def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -> BestFit:
     """The maximum of the likelihood, or of likelihood times prior.
 
     Several damped Gauss-Newton climbs run at once in one compiled program: one from the model's present values, the
-    others spread around it. The covariance is the inverse of the exact second derivatives at the best maximum.
+    others spread around it, and then as many around the best that they found. The covariance is the inverse of the
+    exact second derivatives at the best maximum.
 
     Args:
         problem: what to fit.
         use_priors: maximise the posterior density instead of the likelihood.
-        starts: how many climbs.
+        starts: how many climbs, in each of the two rounds.
 
     Raises `ValueError` where `use_priors` lacks a prior. A fit that did not converge warns, and says so in its result.
     """
@@ -44,7 +46,8 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -
         trouble.insert(
             0, f"the climb stopped after {int(found.steps)} steps with ln L still rising by {found.gain:.2g}"
         )
-    at_bound = _at_bound(problem, np.asarray(theta))
+    errors = np.asarray(slope) * np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    at_bound = _at_bound(problem, np.asarray(theta), np.abs(errors))
     trouble += [f"{name} lies at its bound" for name in at_bound]
     result = BestFit(
         problem=problem,
@@ -56,7 +59,7 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -
         converged=bool(found.gain < _optimum.TOLERANCE),
         troubles=tuple(trouble),
         starts_agreeing=reached,
-        n_starts=starts,
+        n_starts=2 * starts,
         use_priors=use_priors,
     )
     if trouble:
@@ -69,16 +72,25 @@ def best_optimum(density: Density, target: str, starts: int) -> tuple[_optimum.O
 
     Raises `ValueError` where the density is finite at none of the starting points.
     """
-    points = _optimum.starting_points(density, spread_normally(starts, len(density.space.kinds)))
-    climbs = _optimum.climb(density, points, target)
-    costs = np.where(np.isfinite(climbs.cost), climbs.cost, np.inf)
+    offsets = spread_normally(starts, len(density.space.kinds))
+    found = _optimum.climb(density, _optimum.starting_points(density, offsets), target)
+    best = _best(found)
+    # Once more around the best: the first round may end in a lesser maximum beside it, from all its far starts.
+    again = _optimum.climb(density, best.u + _optimum.SPREAD * offsets, target)
+    found = jax.tree.map(lambda *rounds: np.concatenate(rounds), found, again)
+    best = _best(found)
+    return best, int(np.sum(found.cost < best.cost + 0.01))
+
+
+def _best(found: _optimum.Optimum) -> _optimum.Optimum:
+    costs = np.where(np.isfinite(found.cost), found.cost, np.inf)
     best = int(np.argmin(costs))
     if not np.isfinite(costs[best]):
         raise ValueError(
             "the likelihood is not finite at any starting point: set values nearer to the data with model.with_values, "
             "and check the bounds"
         )
-    return jax.tree.map(lambda array: array[best], climbs), int(np.sum(costs < costs[best] + 0.01))
+    return jax.tree.map(lambda array: array[best], found)
 
 
 @functools.partial(jax.jit, static_argnames="target")
@@ -96,12 +108,12 @@ def _covariance(exact: np.ndarray, gauss_newton: np.ndarray) -> tuple[np.ndarray
     return np.linalg.pinv(gauss_newton, hermitian=True), [problem]
 
 
-def _at_bound(problem: Problem, theta: np.ndarray) -> list[str]:
+def _at_bound(problem: Problem, theta: np.ndarray, errors: np.ndarray) -> list[str]:
     rows = problem.model.parameters
     names = []
-    for name, value in zip(problem.names, theta):
+    for name, value, error in zip(problem.names, theta, errors):
         low, high = rows[name].support
         width = high - low if np.isfinite(high - low) else max(abs(value), abs(rows[name].value), 1e-300)
-        if min(value - low, high - value) < _AT_BOUND * width:
+        if min(value - low, high - value) < max(_AT_BOUND * width, _WITHIN_ERROR * error):
             names.append(name)
     return names

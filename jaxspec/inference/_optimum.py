@@ -13,6 +13,7 @@ from jaxspec.density import Density
 
 MAX_STEPS = 200
 TOLERANCE = 1e-8  # of ln L: what another Newton step would gain
+SPREAD = 2.0  # of starting points, in e-folds of a parameter's distance to its bound
 _LONGEST_STEP = 2.0  # in the unbounded space, where a scale moves by e-folds
 
 
@@ -139,6 +140,6 @@ def starting_points(density: Density, offsets: jax.Array) -> jax.Array:
     Parameters with a bound move by e-folds of their distance to it, others by half their size.
     """
     present = density.layout.values[jnp.asarray(density.layout.free, int)]
-    spread = jnp.array([2.0 if kind != "real" else 0.0 for kind in density.space.kinds])
+    spread = jnp.array([SPREAD if kind != "real" else 0.0 for kind in density.space.kinds])
     spread = jnp.where(spread > 0, spread, 0.5 * jnp.maximum(jnp.abs(present), 1.0))
     return density.space.point(present) + spread * offsets
