@@ -11,7 +11,6 @@ from pathlib import Path
 
 import astropy.units as u
 import jax
-import matplotlib as mpl
 import numpy as np
 import numpyro.distributions as dist
 
@@ -76,7 +75,6 @@ def main():
     parser.add_argument("--output", type=Path, default=Path("seed_analysis_output"), help="folder, made if missing")
     output = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
-    mpl.use("Agg")  # pictures go to files, so no display is needed
 
     model = two_sources()
     print(model, end="\n\n")
