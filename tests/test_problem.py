@@ -64,7 +64,8 @@ def test_the_w_statistic_of_the_crab_by_fermi_is_that_of_the_reference(files):
 def test_the_w_statistic_of_the_crab_by_hess_is_that_of_the_reference(files):
     # Run 23523, quoted from gammapy's tests: index 2.817, amplitude 5.142e-11 / (TeV cm2 s), W 38.343 in 41 bins.
     spectrum = PowerLaw(K=5.142e-20, index=-2.817, pivot=1e9)
-    problem = Problem(Model(PointSource("crab", spectrum)), crab(files, "hess", "obs23523", 0.66, 30))
+    observation = Observation.from_ogip(files / "joint_crab/hess/pha_obs23523.fits").ignore("bad")
+    problem = Problem(Model(PointSource("crab", spectrum)), observation)
     assert problem.n_bins == 41
     assert_allclose(sum(problem.statistics().values()), 38.343, atol=1e-3, rtol=0)
 

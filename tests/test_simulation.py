@@ -24,7 +24,7 @@ def background_counts(demo):
 
 
 def assert_poisson(draws, mean):
-    """The mean of draws of Poisson counts (n, n_channels) lies within 4.5 standard errors, in each channel and in all."""
+    """Draws of counts (n, n_channels) have this mean within 4.5 standard errors, in each channel and in all."""
     draws = np.asarray(draws)
     assert_allclose(np.abs(draws.mean(axis=0) - mean) / np.sqrt(mean / len(draws)) < 4.5, True)
     assert_allclose(draws.sum(axis=1).mean(), mean.sum(), atol=4.5 * np.sqrt(mean.sum() / len(draws)), rtol=0)
