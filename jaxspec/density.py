@@ -123,7 +123,7 @@ class Layout(eqx.Module):
             for name, link in ((name, model.links[name]) for name in parameters.link_order(model.links))
         )
         return cls(
-            spectra=jax.tree.map(jnp.asarray, stripped),
+            spectra=jax.tree.map(_array, stripped),
             values=jnp.asarray([float(value) for value in model.values.values()]),
             positions=tuple(leaves.index(i) for i in range(len(names))),
             free=tuple(index[name] for name in model.free),
@@ -253,7 +253,7 @@ class Density(eqx.Module):
             priors=Priors.groups([rows[name].prior for name in model.free]),
             grids=tuple(Bins.fine_enough(low, high) for low, high in grids),
             folds=tuple(folds),
-            exposures=tuple(jnp.asarray(selection.exposure) for selection in selections),
+            exposures=tuple(_array(selection.exposure) for selection in selections),
             fitted=_fitted(selections),
             saturated=jnp.concatenate([_saturated(selection) for selection in selections]),
             sizes=tuple(len(selection.counts) for selection in selections),
@@ -277,6 +277,8 @@ class Density(eqx.Module):
 
     def statistic_per_bin(self, expected: Vector) -> Vector:
         """The fit statistic in each bin."""
+        if len(self.fitted) == 1:  # the rule: nothing to take apart
+            return _STATISTICS[self.fitted[0].statistic].function(expected, *self.fitted[0].data)
         pieces = self.split(expected)
         results: dict[int, jax.Array] = {}
         for group in self.fitted:
@@ -341,7 +343,8 @@ class Priors(eqx.Module):
     def groups(cls, priors: Sequence[Distribution | None]) -> tuple[Priors, ...]:
         """The priors of the free parameters, by family; None where a parameter has none."""
         families: dict[Any, list[int]] = {}
-        arrays = [jax.tree.map(jnp.asarray, prior) for prior in priors]
+        # Normal(0, 1) and Normal(0, 0.5) are one program, though the numbers of the first are integers.
+        arrays = [jax.tree.map(lambda leaf: jnp.asarray(leaf, float), prior) for prior in priors]
         for i, prior in enumerate(arrays):
             if prior is not None:
                 families.setdefault(jax.tree.structure(prior), []).append(i)
@@ -388,6 +391,11 @@ class _Structure:
 
 
 _structures: dict[Any, _Structure] = {}
+
+
+def _array(value: Any) -> jax.Array:
+    """An array of one type whatever kind of number was given: JAX compiles again for a weak type."""
+    return jnp.asarray(value, float if isinstance(value, (int, float)) else None)
 
 
 def _split(vector: Vector, sizes: Sequence[int]) -> list[jax.Array]:
