@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+# Energies in keV and what lies at each, both (m, n), that stand for a function in each of n bins.
+Points = tuple[jax.Array, jax.Array]
 
 
 class Bins(eqx.Module):
@@ -23,8 +28,8 @@ class Bins(eqx.Module):
     @classmethod
     def of(cls, low: Any, high: Any, order: int = 7) -> Bins:
         """Bins between these edges in keV, positive, of shape (n,)."""
-        nodes, weights = np.polynomial.legendre.leggauss(order)
         xp = np if isinstance(low, np.ndarray) else jnp  # numpy needs no compilation
+        nodes, weights = (each.astype(xp.result_type(low, float)) for each in np.polynomial.legendre.leggauss(order))
         half = 0.5 * (xp.log(high) - xp.log(low))
         energy = xp.sqrt(low) * xp.sqrt(high) * xp.exp(half * nodes[:, None])
         weight = half * weights[:, None] * energy
@@ -59,6 +64,29 @@ def integrate(function: Callable[[jax.Array], jax.Array], bins: Bins, moment: An
     return jnp.sum(function(bins.energy) * weight, axis=0)
 
 
+def sum_points(points: Sequence[Points], moment: Any = 0) -> jax.Array:
+    """The integral of E^moment f(E) dE over each bin, shape (n,), from points that stand for f."""
+    plain = isinstance(moment, int) and moment == 0
+    sums = [jnp.sum(content if plain else content * energy**moment, axis=0) for energy, content in points]
+    return functools.reduce(jnp.add, sums)
+
+
+def join_points(points: Sequence[Points]) -> tuple[Points, ...]:
+    """The same points, where those at the same energies (one and the same array) are joined."""
+    joined: dict[int, Points] = {}
+    for energy, content in points:
+        before = joined.get(id(energy))
+        joined[id(energy)] = (energy, content if before is None else before[1] + content)
+    return tuple(joined.values())
+
+
+def pick_moment(moment: Any, moments: Sequence[jax.Array]) -> jax.Array:
+    """Which of the moments 0, 1, 2 it is; `moment` may be traced."""
+    if isinstance(moment, int):
+        return moments[moment]
+    return jnp.select([moment == i for i in range(len(moments))], list(moments), jnp.nan)
+
+
 def sinhc(x: jax.Array) -> jax.Array:
     """sinh(x) / x, and 1 at x = 0, with exact derivatives of every order there.
 
@@ -82,6 +110,34 @@ def power_integral(exponent: Any, low: jax.Array, high: jax.Array) -> jax.Array:
     log_low, log_high = jnp.log(low), jnp.log(high)
     width = log_high - log_low
     return jnp.exp(0.5 * s * (log_low + log_high)) * width * sinhc(0.5 * s * width)
+
+
+def log_power_integral(exponent: Any, low: Any, high: Any) -> jax.Array:
+    """The logarithm of the same, finite where the integral itself overflows."""
+    s = exponent + 1.0
+    log_low, log_high = jnp.log(low), jnp.log(high)
+    width = log_high - log_low
+    x = jnp.abs(0.5 * s * width)
+    near = x < 0.5
+    far = jnp.where(near, 1.0, x)
+    log_sinhc = jnp.where(
+        near, jnp.log(sinhc(jnp.where(near, 0.5 * s * width, 0.0))), far + jnp.log(-jnp.expm1(-2 * far) / (2 * far))
+    )
+    return 0.5 * s * (log_low + log_high) + jnp.log(width) + log_sinhc
+
+
+def log_integral(log_function: Callable[[jax.Array], jax.Array], *edges: Any, pieces: int = 12) -> jax.Array:
+    """The logarithm of the integral of exp(log_function(E)) dE from the first edge to the last, without underflow.
+
+    Args:
+        log_function: called with an array of energies in keV; smooth between the edges.
+        edges: energies in keV, in order; two may coincide.
+        pieces: between each two edges, with a quadrature each.
+    """
+    parts = [Bins.dividing(low, high, pieces, order=9) for low, high in itertools.pairwise(edges)]
+    values = jnp.stack([log_function(part.energy) for part in parts])
+    top = jax.lax.stop_gradient(jnp.max(values))
+    return top + jnp.log(jnp.sum(jnp.exp(values - top) * jnp.stack([part.weight for part in parts])))
 
 
 def spread_normally(n_points: int, n: int) -> np.ndarray:

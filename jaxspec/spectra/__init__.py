@@ -1,4 +1,4 @@
-"""Spectral components and the algebra that joins them: `additive + additive`, `multiplicative * any`, `convolution(additive)`."""
+"""Spectral components and the algebra that joins them: `A + A`, `M * A`, `M * M`, `C(A)`."""
 
 from jaxspec.parameters import parameter
 from jaxspec.spectra._base import (
@@ -8,10 +8,35 @@ from jaxspec.spectra._base import (
     AbstractMultiplicative,
     AbstractSpectrum,
 )
-from jaxspec.spectra._bursts import Band, BandPeak
-from jaxspec.spectra._powerlaws import CutoffPowerLaw, CutoffPowerLawPeak, LogParabola, PowerLaw, PowerLawFlux
+from jaxspec.spectra._bremsstrahlung import Bremsstrahlung
+from jaxspec.spectra._broken import (
+    BrokenPowerLaw,
+    DoublyBrokenPowerLaw,
+    DoublySmoothlyBrokenPowerLaw,
+    SmoothlyBrokenPowerLaw,
+)
+from jaxspec.spectra._bursts import (
+    Band,
+    BandEnergyFlux,
+    BandPeak,
+    NonDissipativePhotosphere,
+    NonDissipativePhotosphereDeep,
+)
+from jaxspec.spectra._curved import LogParabola, LogParabola10, LogParabolaPeak
+from jaxspec.spectra._disks import DiskBlackbody, DiskPowerLawBlackbody
+from jaxspec.spectra._powerlaws import (
+    CutoffPowerLaw,
+    CutoffPowerLawFlux,
+    CutoffPowerLawPeak,
+    ExponentialDecay,
+    InverseCutoffPowerLaw,
+    PowerLaw,
+    PowerLawEnergyFlux,
+    PowerLawFlux,
+    SuperCutoffPowerLaw,
+)
 from jaxspec.spectra._scales import Constant, Redshift
-from jaxspec.spectra._thermal import Blackbody
+from jaxspec.spectra._thermal import Blackbody, BlackbodyLuminosity, BlackbodyRadius, ModifiedBlackbody
 
 __all__ = [
     "AbstractAdditive",
@@ -20,14 +45,34 @@ __all__ = [
     "AbstractMultiplicative",
     "AbstractSpectrum",
     "Band",
+    "BandEnergyFlux",
     "BandPeak",
     "Blackbody",
+    "BlackbodyLuminosity",
+    "BlackbodyRadius",
+    "Bremsstrahlung",
+    "BrokenPowerLaw",
     "Constant",
     "CutoffPowerLaw",
+    "CutoffPowerLawFlux",
     "CutoffPowerLawPeak",
+    "DiskBlackbody",
+    "DiskPowerLawBlackbody",
+    "DoublyBrokenPowerLaw",
+    "DoublySmoothlyBrokenPowerLaw",
+    "ExponentialDecay",
+    "InverseCutoffPowerLaw",
     "LogParabola",
+    "LogParabola10",
+    "LogParabolaPeak",
+    "ModifiedBlackbody",
+    "NonDissipativePhotosphere",
+    "NonDissipativePhotosphereDeep",
     "PowerLaw",
+    "PowerLawEnergyFlux",
     "PowerLawFlux",
     "Redshift",
+    "SmoothlyBrokenPowerLaw",
+    "SuperCutoffPowerLaw",
     "parameter",
 ]

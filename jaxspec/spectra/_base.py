@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxspec import parameters, quadrature
-from jaxspec.quadrature import Bins
+from jaxspec.quadrature import Bins, Points
 
 
 class AbstractSpectrum(eqx.Module):
@@ -63,6 +63,15 @@ class AbstractSpectrum(eqx.Module):
         A component overrides it where it has a closed form.
         """
         return quadrature.integrate(self, bins, moment)
+
+    def points(self, bins: Bins) -> tuple[Points, ...]:
+        """Energies and photons / (cm2 s), each of shape (m, n), that stand for the photons in each of n bins.
+
+        The sum over m of f(energy) photons is the integral of f(E) N(E) dE over the bin for every smooth f: this is how
+        factors and convolutions see a spectrum. These are the nodes of the bins' quadrature, except for lines, which
+        may be narrower than a bin: their points move with the line, so that an absorbed line keeps its photons.
+        """
+        return ((bins.energy, self(bins.energy) * bins.weight),)
 
     def __add__(self, other: Any) -> AbstractSpectrum:
         return Sum(self, other)
@@ -138,7 +147,7 @@ class AbstractMultiplicative(AbstractComponent):
 
 
 class AbstractConvolution(AbstractComponent):
-    """A component that acts on a whole spectrum: `redshift(powerlaw)`. It defines `transform` in place of `evaluate`."""
+    """A component that acts on a spectrum: `redshift(powerlaw)`. It defines `transform` in place of `evaluate`."""
 
     kind = "convolution"
 
@@ -148,7 +157,12 @@ class AbstractConvolution(AbstractComponent):
 
     def transform_integral(self, spectrum: AbstractSpectrum, bins: Bins, moment: Any) -> jax.Array:
         """The integral of E^moment N(E) dE over each bin of what becomes of `spectrum`."""
-        return quadrature.integrate(jnp.vectorize(lambda energy: self.transform(spectrum, energy)), bins, moment)
+        return quadrature.sum_points(self.transform_points(spectrum, bins), moment)
+
+    def transform_points(self, spectrum: AbstractSpectrum, bins: Bins) -> tuple[Points, ...]:
+        """The `points` of what becomes of `spectrum`; a convolution that keeps lines narrow overrides it."""
+        photons = jnp.vectorize(lambda energy: self.transform(spectrum, energy))(bins.energy) * bins.weight
+        return ((bins.energy, photons),)
 
     def evaluate(self, energy: jax.Array) -> jax.Array:
         raise TypeError(f"{type(self).__name__} acts on a spectrum: write {self.label}(spectrum)")
@@ -178,6 +192,9 @@ class Sum(AbstractSpectrum):
 
     def integral(self, bins: Bins, moment: Any = 0) -> jax.Array:
         return self.left.integral(bins, moment) + self.right.integral(bins, moment)
+
+    def points(self, bins: Bins) -> tuple[Points, ...]:
+        return quadrature.join_points(self.left.points(bins) + self.right.points(bins))
 
     def components(self) -> dict[str, AbstractComponent]:
         return _join(self.left, self.right)
@@ -218,6 +235,12 @@ class Product(AbstractSpectrum):
     def evaluate(self, energy: jax.Array) -> jax.Array:
         return self.left.evaluate(energy) * self.right.evaluate(energy)
 
+    def integral(self, bins: Bins, moment: Any = 0) -> jax.Array:
+        return quadrature.sum_points(self.points(bins), moment)
+
+    def points(self, bins: Bins) -> tuple[Points, ...]:
+        return tuple((energy, self.left(energy) * photons) for energy, photons in self.right.points(bins))
+
     def components(self) -> dict[str, AbstractComponent]:
         return _join(self.left, self.right)
 
@@ -248,6 +271,9 @@ class Convolved(AbstractSpectrum):
 
     def integral(self, bins: Bins, moment: Any = 0) -> jax.Array:
         return self.convolution.transform_integral(self.spectrum, bins, moment)
+
+    def points(self, bins: Bins) -> tuple[Points, ...]:
+        return self.convolution.transform_points(self.spectrum, bins)
 
     def components(self) -> dict[str, AbstractComponent]:
         return _join(self.convolution, self.spectrum)
@@ -291,5 +317,3 @@ def walk_classes(cls: type[AbstractComponent]) -> Iterator[type[AbstractComponen
         if not getattr(child, "__abstractmethods__", None):
             yield child
         yield from walk_classes(child)
-
-

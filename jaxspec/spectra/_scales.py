@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxspec.parameters import Scalar, parameter
-from jaxspec.quadrature import Bins
+from jaxspec.quadrature import Bins, Points
 from jaxspec.spectra._base import AbstractConvolution, AbstractMultiplicative, AbstractSpectrum
 
 
@@ -45,3 +45,8 @@ class Redshift(AbstractConvolution):
     def transform_integral(self, spectrum: AbstractSpectrum, bins: Bins, moment: Any) -> jax.Array:
         stretch = 1 + self.z
         return spectrum.integral(bins.stretched(stretch), moment) / stretch ** (1 + moment)
+
+    def transform_points(self, spectrum: AbstractSpectrum, bins: Bins) -> tuple[Points, ...]:
+        stretch = 1 + self.z
+        points = spectrum.points(bins.stretched(stretch))
+        return tuple((energy / stretch, photons / stretch) for energy, photons in points)

@@ -1,0 +1,136 @@
+"""What holds for every component that is exported: each new one is picked up by itself."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import re
+
+import astropy.units as u
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from references import KINKS, REFERENCES, components, in_use
+
+from jaxspec import parameters
+from jaxspec.quadrature import Bins
+
+COMPONENTS = components()
+CASES = [pytest.param(case, id=f"{name}-{i}") for name, cases in REFERENCES.items() for i, case in enumerate(cases)]
+each_component = pytest.mark.parametrize("name", COMPONENTS)
+
+
+def parameter_vector(component):
+    """The values of a component's parameters as a vector, and the spectrum in use as a function of such a vector."""
+    names = list(parameters.declarations(component))
+    start = np.array([getattr(component, name) for name in names], float)
+
+    def spectrum(vector):
+        cast = jax.tree.map(lambda leaf: jnp.asarray(leaf, vector.dtype), component)
+        return in_use(cast.with_fields(**dict(zip(names, vector))))
+
+    return start, spectrum
+
+
+def corners(component):
+    """The component's values with one free parameter at a time at each of its finite bounds."""
+    start, _ = parameter_vector(component)
+    declared = list(parameters.declarations(component).values())
+    rows = [start]
+    for i, declaration in enumerate(declared):
+        for bound in declaration.bounds:
+            if np.isfinite(bound) and declaration.free:
+                rows.append(np.where(np.arange(len(start)) == i, bound, start))
+    return np.array(rows)
+
+
+def test_every_component_has_reference_values_and_every_reference_a_component():
+    assert set(REFERENCES) == set(COMPONENTS)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_values_agree_with_the_reference(case):
+    assert_allclose(case.actual(case.spectrum), case.expected, rtol=case.rtol, atol=case.atol, err_msg=case.source)
+
+
+@each_component
+def test_docstring_has_one_sentence_a_formula_and_a_reference(name):
+    text = inspect.getdoc(COMPONENTS[name])
+    assert re.match(r"[A-Z][^\n]*\.\n\n", text)
+    assert text.count("$$") >= 2
+    assert "**Reference:** " in text
+
+
+@each_component
+def test_every_parameter_has_a_unit_that_astropy_reads_bounds_around_its_default_and_a_doc(name):
+    component = COMPONENTS[name]()
+    for field, declared in parameters.declarations(component).items():
+        u.Unit(declared.unit)
+        assert declared.bounds[0] <= getattr(component, field) <= declared.bounds[1]
+        assert declared.doc
+
+
+@each_component
+def test_bin_integrals_agree_with_64_times_finer_ones(name):
+    spectrum = in_use(COMPONENTS[name]())
+    edges = np.geomspace(0.3, 600.0, 61)
+    fine = np.geomspace(0.3, 600.0, 60 * 64 + 1)
+    smooth = np.array([not any(a <= kink <= b for kink in KINKS.get(name, ())) for a, b in itertools.pairwise(edges)])
+    coarse_bins, fine_bins = (Bins.fine_enough(each[:-1], each[1:]) for each in (edges, fine))
+    integral = jax.jit(lambda spectrum, bins, moment: spectrum.integral(bins, moment))
+    for moment in (0, 1, 2):
+        # The finer ones by the values alone, so that closed forms are tested too.
+        values = np.asarray(spectrum(fine_bins.energy) * fine_bins.weight * fine_bins.energy**moment)
+        expected = values.sum(axis=0).reshape(60, 64).sum(axis=1)[smooth]
+        actual = integral(spectrum, coarse_bins, jnp.asarray(float(moment)))[smooth]
+        assert_allclose(actual, expected, rtol=1e-6, atol=1e-9 * np.max(np.abs(expected)))
+        assert_allclose(spectrum.integral(coarse_bins, moment)[smooth], actual, rtol=1e-12)
+
+
+@each_component
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_value_gradient_and_hessian_are_finite_at_every_bound(name, dtype):
+    component = COMPONENTS[name]()
+    _, spectrum = parameter_vector(component)
+    edges = np.geomspace(0.5, 500.0, 7).astype(dtype)
+    bins = jax.tree.map(lambda leaf: leaf.astype(dtype), Bins.of(edges[:-1], edges[1:], 3))
+
+    def photons(vector):
+        return spectrum(vector).integral(bins)
+
+    def everything(vector):
+        reverse = jax.jacrev(photons)
+        return photons(vector), jax.jacfwd(photons)(vector), reverse(vector), jax.jacfwd(reverse)(vector)
+
+    points = corners(component).astype(dtype)
+    value, forward, reverse, hessian = jax.jit(jax.vmap(everything))(points)
+    assert value.dtype == dtype
+    for what, numbers in {"value": value, "forward": forward, "reverse": reverse, "hessian": hessian}.items():
+        bad = ~np.isfinite(numbers)
+        assert not bad.any(), f"{what}: at {points[bad.reshape(len(points), -1).any(axis=1)]}"
+    assert (np.asarray(value) >= 0).all()
+    scale = np.max(np.abs(forward), axis=1, keepdims=True)
+    assert_allclose(reverse, forward, rtol=100 * np.finfo(dtype).eps, atol=100 * np.finfo(dtype).eps * scale.max())
+
+
+@each_component
+def test_gradient_agrees_with_finite_differences(name):
+    component = COMPONENTS[name]()
+    start, spectrum = parameter_vector(component)
+    energy = np.array([0.73, 2.9, 17.3, 61.0, 430.0])
+    value = jax.jit(lambda vector: spectrum(vector)(energy))
+    gradient = np.asarray(jax.jacfwd(value)(start))
+    for i, declaration in enumerate(parameters.declarations(component).values()):
+        step = 1e-5 * np.maximum(abs(start[i]), 0.01)
+        low, high = (np.clip(start[i] + sign * step, *declaration.bounds) for sign in (-1, 1))
+        unit = np.arange(len(start)) == i
+        ends = [np.asarray(value(np.where(unit, end, start))) for end in (low, high)]
+        expected = (ends[1] - ends[0]) / (high - low)
+        atol = 1e-6 * np.max(np.abs(expected)) + 1e-300
+        # At a bound the difference has one side only, and is that much worse.
+        rtol = 2e-6 if low < start[i] < high else 1e-3
+        assert_allclose(
+            gradient[:, i], expected, rtol=rtol, atol=atol, err_msg=list(parameters.declarations(component))[i]
+        )
