@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from jaxspec import parameters, statistics
+from jaxspec import chi_squared, parameters, statistics
 from jaxspec.folding import AbstractFold, fitted_matrix, fold_of, photon_range
 from jaxspec.parameters import Link
 from jaxspec.quadrature import Bins
@@ -278,12 +278,12 @@ class Density(eqx.Module):
     def statistic_per_bin(self, expected: Vector) -> Vector:
         """The fit statistic in each bin."""
         if len(self.fitted) == 1:  # the rule: nothing to take apart
-            return _STATISTICS[self.fitted[0].statistic].function(expected, *self.fitted[0].data)
+            return STATISTICS[self.fitted[0].statistic].function(expected, *self.fitted[0].data)
         pieces = self.split(expected)
         results: dict[int, jax.Array] = {}
         for group in self.fitted:
             joined = jnp.concatenate([pieces[i] for i in group.members])
-            values = _STATISTICS[group.statistic].function(joined, *group.data)
+            values = STATISTICS[group.statistic].function(joined, *group.data)
             results.update(zip(group.members, _split(values, [self.sizes[i] for i in group.members])))
         return jnp.concatenate([results[i] for i in range(len(self.sizes))])
 
@@ -419,7 +419,7 @@ def _net_counts(s: Selection) -> tuple[np.ndarray, np.ndarray]:
     return s.counts - s.ratio * s.background, s.errors**2 + (s.ratio * s.background_errors) ** 2
 
 
-_STATISTICS = {
+STATISTICS = {
     "cstat": _Statistic(lambda s: (s.counts,), statistics.cstat, statistics.cstat_saturated),
     "wstat": _Statistic(
         lambda s: (s.counts, s.background, s.ratio),
@@ -438,8 +438,8 @@ _STATISTICS = {
     ),
     "chi2": _Statistic(
         _net_counts,
-        statistics.chi2,
-        lambda counts, variance: statistics.chi2_saturated(variance),
+        chi_squared.chi2,
+        lambda counts, variance: chi_squared.chi2_saturated(variance),
     ),
 }
 
@@ -449,11 +449,11 @@ def _fitted(selections: Sequence[Selection]) -> tuple[Fitted, ...]:
     groups = []
     for name in sorted({selection.statistic for selection in selections}):
         members = tuple(i for i, selection in enumerate(selections) if selection.statistic == name)
-        data = [_STATISTICS[name].data(selections[i]) for i in members]
+        data = [STATISTICS[name].data(selections[i]) for i in members]
         groups.append(Fitted(tuple(jnp.asarray(np.concatenate(arrays)) for arrays in zip(*data)), name, members))
     return tuple(groups)
 
 
 def _saturated(selection: Selection) -> jax.Array:
-    statistic = _STATISTICS[selection.statistic]
+    statistic = STATISTICS[selection.statistic]
     return jax.jit(statistic.saturated)(*statistic.data(selection))

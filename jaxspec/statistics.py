@@ -42,11 +42,11 @@ def cash(expected: ArrayLike, counts: ArrayLike) -> jax.Array:
 
     **Reference:** Cash 1979, ApJ 228, 939.
     """
-    s, S = _arrays(expected, counts)
-    source = _not_negative(s)
+    s, S = as_arrays(expected, counts)
+    source = not_negative(s)
     floor = _floor(s)
-    log = jnp.where(source < floor, math.log(floor) + (source / floor - 1), jnp.log(_floored(source)))
-    return 2 * (source - S * log) + _cost(s)
+    log = jnp.where(source < floor, math.log(floor) + (source / floor - 1), jnp.log(floored(source)))
+    return 2 * (source - S * log) + cost_below_zero(s)
 
 
 def cstat(expected: ArrayLike, counts: ArrayLike) -> jax.Array:
@@ -54,8 +54,8 @@ def cstat(expected: ArrayLike, counts: ArrayLike) -> jax.Array:
 
     **Reference:** Cash 1979, ApJ 228, 939; normalised as in the XSPEC manual, appendix "Statistics in XSPEC".
     """
-    s, S = _arrays(expected, counts)
-    return _cstat(_not_negative(s), S) + _cost(s)
+    s, S = as_arrays(expected, counts)
+    return _cstat(not_negative(s), S) + cost_below_zero(s)
 
 
 def pstat(expected: ArrayLike, counts: ArrayLike, known_background: ArrayLike) -> jax.Array:
@@ -65,8 +65,8 @@ def pstat(expected: ArrayLike, counts: ArrayLike, known_background: ArrayLike) -
 
     **Reference:** XSPEC manual, appendix "Statistics in XSPEC", pstat.
     """
-    s, S, known = _arrays(expected, counts, known_background)
-    return _cstat(_not_negative(s) + known, S) + _cost(s)
+    s, S, known = as_arrays(expected, counts, known_background)
+    return _cstat(not_negative(s) + known, S) + cost_below_zero(s)
 
 
 def wstat(expected: ArrayLike, counts: ArrayLike, background: ArrayLike, ratio: ArrayLike) -> jax.Array:
@@ -79,8 +79,8 @@ def wstat(expected: ArrayLike, counts: ArrayLike, background: ArrayLike, ratio: 
 
     **Reference:** Wachter, Leach & Kellogg 1979, ApJ 230, 274; XSPEC manual, appendix "Statistics in XSPEC".
     """
-    s, S, B, alpha = _arrays(expected, counts, background, ratio)
-    return _wstat(_not_negative(s), S, B, alpha) + _cost(s)
+    s, S, B, alpha = as_arrays(expected, counts, background, ratio)
+    return _wstat(not_negative(s), S, B, alpha) + cost_below_zero(s)
 
 
 def pgstat(
@@ -101,13 +101,13 @@ def pgstat(
 
     **Reference:** XSPEC manual, appendix "Statistics in XSPEC", pgstat.
     """
-    s, S, B, sigma, alpha = _arrays(expected, counts, background, background_error, ratio)
-    return _pgstat(_not_negative(s), S, B, sigma, alpha) + _cost(s)
+    s, S, B, sigma, alpha = as_arrays(expected, counts, background, background_error, ratio)
+    return _pgstat(not_negative(s), S, B, sigma, alpha) + cost_below_zero(s)
 
 
 def cstat_saturated(counts: ArrayLike) -> jax.Array:
     r"""Poisson log-likelihood of a model that predicts exactly the counts: $S \ln S - S - \ln S!$ per bin."""
-    (S,) = _arrays(counts)
+    (S,) = as_arrays(counts)
     # S ln S - S - ln S! cancels to -ln(2 pi S) / 2 at large S, where only Stirling's series keeps the digits.
     large = S > 15
     x = jnp.where(large, S, 16.0)
@@ -131,113 +131,10 @@ def pgstat_saturated(counts: ArrayLike, background_error: ArrayLike) -> jax.Arra
 
     A background without error is known, not measured: it adds nothing.
     """
-    S, sigma = _arrays(counts, background_error)
+    S, sigma = as_arrays(counts, background_error)
     measured = sigma > 0
     normalisation = jnp.log(jnp.where(measured, sigma, 1.0) * math.sqrt(2 * math.pi))
     return cstat_saturated(S) - jnp.where(measured, normalisation, 0.0)
-
-
-def lstat(expected: ArrayLike, counts: ArrayLike, background: ArrayLike, ratio: ArrayLike, *, terms: int) -> jax.Array:
-    r"""L statistic, minus twice the log-likelihood of `wstat`'s data with the background integrated out.
-
-    $$p(S, B | s) = \int_0^\infty db\, P(S | s + \alpha b)\, P(B | b) = e^{-s} \sum_{j=0}^{S} \frac{s^j}{j!}
-      \frac{\alpha^{S - j}}{(1 + \alpha)^{S + B - j + 1}} \frac{(S + B - j)!}{(S - j)!\, B!}$$
-
-    The prior of each bin's background is flat. Normalised already, so it has no saturated part and is not 0
-    for a perfect fit. `terms` is the largest count plus one; the cost is proportional to it. It has
-    derivatives with respect to `expected` and `ratio`. In faint spectra it is biased more than `wstat`.
-
-    **Reference:** Loredo 1992, in Statistical Challenges in Modern Astronomy; XSPEC manual, lstat.
-    """
-    s, S, B, alpha = _arrays(expected, counts, background, ratio)
-    return -2 * _log_marginal(terms, _not_negative(s), S, B, alpha) + _cost(s)
-
-
-def chi2(
-    expected: ArrayLike,
-    counts: ArrayLike,
-    variance: ArrayLike,
-    background: ArrayLike = 0.0,
-    ratio: ArrayLike = 0.0,
-    systematic: ArrayLike = 0.0,
-) -> jax.Array:
-    r"""Chi-squared of the background-subtracted counts: $(S - \alpha B - s)^2 / (\sigma^2 + (f s)^2)$.
-
-    `variance` $\sigma^2$ is that of the net counts: given errors squared, or one of the functions below.
-    `systematic` $f$ is a fraction of the model; a fraction of the data (the column SYS_ERR) is the caller's
-    to add to the variance. Negative expected counts are as good as others.
-
-    **Reference:** XSPEC manual, commands weight and systematic.
-    """
-    s, S, variance, B, alpha, f = _arrays(expected, counts, variance, background, ratio, systematic)
-    return (S - alpha * B - s) ** 2 / (variance + (f * s) ** 2)
-
-
-def chi2_saturated(variance: ArrayLike) -> jax.Array:
-    r"""Gaussian log-likelihood of a perfect fit: $-\ln(2 \pi \sigma^2) / 2$ per bin."""
-    (variance,) = _arrays(variance)
-    return -0.5 * jnp.log(2 * math.pi * variance)
-
-
-def data_variance(counts: ArrayLike, background: ArrayLike | None = None, ratio: ArrayLike = 1.0) -> jax.Array:
-    r"""Variance of the net counts from the counts themselves, by XSPEC's rule for zeros.
-
-    $S + \alpha^2 B$; where both are 0, the smaller of 1 and $\alpha^2$ (1 without a background).
-
-    **Reference:** XSPEC manual, command weight (standard); Sherpa, chi2xspecvar.
-    """
-    S, B, alpha = _arrays(counts, 0.0 if background is None else background, ratio)
-    variance = S + alpha**2 * B
-    empty = 1.0 if background is None else jnp.minimum(1.0, alpha**2)
-    return jnp.where(variance > 0, variance, empty)
-
-
-def gehrels_variance(counts: ArrayLike, background: ArrayLike | None = None, ratio: ArrayLike = 1.0) -> jax.Array:
-    r"""Variance from Gehrels' upper limits, $(1 + \sqrt{S + 3/4})^2$, plus $\alpha^2$ times a background's.
-
-    Larger than the true one: chi-squared per degree of freedom comes out well below 1 at low counts.
-
-    **Reference:** Gehrels 1986, ApJ 303, 336, eq. 7.
-    """
-    S, B, alpha = _arrays(counts, 0.0 if background is None else background, ratio)
-    variance = (1 + jnp.sqrt(S + 0.75)) ** 2
-    return variance if background is None else variance + alpha**2 * (1 + jnp.sqrt(B + 0.75)) ** 2
-
-
-def churazov_variance(
-    counts: ArrayLike,
-    background: ArrayLike | None = None,
-    ratio: ArrayLike = 1.0,
-    *,
-    neighbours: int = 2,
-) -> jax.Array:
-    """Variance from the mean over each bin (last axis) and its `neighbours` on both sides.
-
-    Hardly correlated with the bin's own fluctuation, which biases a fit with `data_variance`. XSPEC does
-    not say how many channels it averages.
-
-    **Reference:** Churazov et al. 1996, ApJ 471, 673.
-    """
-
-    def mean(x):
-        kernel = jnp.ones(2 * neighbours + 1)
-        total = functools.partial(jnp.convolve, v=kernel, mode="full")
-        cut = slice(neighbours, neighbours + x.shape[-1])
-        present = total(jnp.ones(x.shape[-1]))[cut]
-        return jnp.apply_along_axis(total, -1, x)[..., cut] / present
-
-    S, B, alpha = _arrays(counts, 0.0 if background is None else background, ratio)
-    return data_variance(mean(S), None if background is None else mean(B), alpha)
-
-
-def model_variance(expected: ArrayLike, background: ArrayLike = 0.0, ratio: ArrayLike = 0.0) -> jax.Array:
-    r"""Variance of the net counts that the model predicts: $s + \alpha B + \alpha^2 B$, at least 1e-25.
-
-    It varies with the model, so `chi2_saturated` of it is no constant; left out, as usual, it favours
-    bright models.
-    """
-    s, B, alpha = _arrays(expected, background, ratio)
-    return _floored(s + alpha * (1 + alpha) * B)
 
 
 def profiled_background(expected: ArrayLike, counts: ArrayLike, background: ArrayLike, ratio: ArrayLike) -> jax.Array:
@@ -245,8 +142,8 @@ def profiled_background(expected: ArrayLike, counts: ArrayLike, background: Arra
 
     Times `ratio` it is the background in the source region.
     """
-    s, S, B, alpha = _arrays(expected, counts, background, ratio)
-    return _poisson_profile(_not_negative(s), S, B, alpha)[0]
+    s, S, B, alpha = as_arrays(expected, counts, background, ratio)
+    return _poisson_profile(not_negative(s), S, B, alpha)[0]
 
 
 def profiled_gaussian_background(
@@ -257,11 +154,11 @@ def profiled_gaussian_background(
     ratio: ArrayLike,
 ) -> jax.Array:
     """Background expectation in the background region that maximises the likelihood behind `pgstat`."""
-    s, S, B, sigma, alpha = _arrays(expected, counts, background, background_error, ratio)
-    return _gaussian_profile(_not_negative(s), S, B, sigma, alpha)[0]
+    s, S, B, sigma, alpha = as_arrays(expected, counts, background, background_error, ratio)
+    return _gaussian_profile(not_negative(s), S, B, sigma, alpha)[0]
 
 
-def _arrays(*values: ArrayLike) -> list[jax.Array]:
+def as_arrays(*values: ArrayLike) -> list[jax.Array]:
     """The arguments as floating-point arrays of one shape and one type."""
     dtype = jnp.result_type(float, *values)
     return jnp.broadcast_arrays(*(jnp.asarray(value, dtype) for value in values))
@@ -273,15 +170,18 @@ def _floor(x):
     return 1e-25 if x.dtype == jnp.float64 else 1e-12
 
 
-def _floored(x):
+def floored(x):
+    """x, at least the floor; its derivative there is 0."""
     return jnp.where(x < _floor(x), _floor(x), x)  # jnp.maximum halves the derivative at equality
 
 
-def _not_negative(s):
+def not_negative(s):
+    """Expected counts with negative ones taken as 0."""
     return jnp.where(s < 0, 0.0, s)  # derivative 1 at 0, where jnp.maximum has 1/2
 
 
-def _cost(s):
+def cost_below_zero(s):
+    """What a negative expectation costs."""
     return NEGATIVE_COST * jnp.where(s < 0, -s, 0.0)
 
 
@@ -293,7 +193,7 @@ def _stirling_remainder(x):
 
 def _log_ratio(excess, M, S):
     """ln(M / S), given M - S to full relative accuracy; finite at zero."""
-    M_floored, S_floored = _floored(M), _floored(S)
+    M_floored, S_floored = floored(M), floored(S)
     is_floored = (M_floored > M) | (S_floored > S)
     excess = jnp.where(is_floored, M_floored - S_floored, excess)
     # ln(M / S) itself loses the digits of a good fit at many counts, which S times it then needs. The sign is
@@ -310,7 +210,7 @@ def _deviance(excess, M, S):
 
 def _bounded_deviance(excess, S):
     """The same where M / S cannot be small: a profiled background keeps it above ratio / (1 + ratio)."""
-    return excess - S * jnp.log1p(excess / _floored(S))
+    return excess - S * jnp.log1p(excess / floored(S))
 
 
 def _divide(numerator, denominator):
@@ -338,7 +238,7 @@ def _directional(partials, tangents):
 
 def _cstat_rule(primals, tangents):
     M, S = primals
-    partials = 2 * (1 - S / _floored(M)), -2 * _log(M, S)
+    partials = 2 * (1 - S / floored(M)), -2 * _log(M, S)
     return _cstat(M, S), _directional(partials, tangents)
 
 
@@ -349,7 +249,7 @@ def _cstat(M, S):
 
 def _log(M, S):
     """ln(M / S) to be differentiated further: only derivatives with respect to counts need it."""
-    return jnp.log(_floored(M)) - jnp.log(_floored(S))
+    return jnp.log(floored(M)) - jnp.log(floored(S))
 
 
 def _wstat_rule(primals, tangents):
@@ -425,8 +325,8 @@ def _gaussian_profile_rule(primals, tangents):
     s, S, B, sigma, alpha = primals
     b, q = _gaussian_profile(*primals)
     M = s + alpha * b
-    w = jnp.where(_floored(M) > M, 0.0, _divide(S, M))
-    M = _floored(M)
+    w = jnp.where(floored(M) > M, 0.0, _divide(S, M))
+    M = floored(M)
     free = b > 0
     # From s = S / (1 - q) + alpha^2 sigma^2 q - alpha B, multiplied out so that nothing divides by S.
     norm = M + jnp.where(free, (alpha * sigma) ** 2, 0.0) * w
@@ -455,39 +355,7 @@ def _gaussian_profile(s, S, B, sigma, alpha):
     g = 2 * S - c
     close = g > 0
     excess = jnp.where(close, 2 * S * (s + alpha * B - S), H - g) / jnp.where(close, g + H, 2.0)
-    q = jnp.where(S > 0, excess / _floored(M), 1.0)
+    q = jnp.where(S > 0, excess / floored(M), 1.0)
     b = B - alpha * sigma**2 * q
-    at_zero = jnp.where(S > 0, 1 - S / _floored(s), 1.0)
+    at_zero = jnp.where(S > 0, 1 - S / floored(s), 1.0)
     return jnp.where(b > 0, b, 0.0), jnp.where(b > 0, q, at_zero)
-
-
-def _log_marginal_rule(terms, primals, tangents):
-    # dp(S, B)/ds = p(S - 1, B) - p(S, B) and b P(B | b) = (B + 1) P(B + 1 | b); the sum
-    # itself is 0 / 0 at s = 0.
-    s, S, B, alpha = primals
-    log = _log_marginal(terms, *primals)
-
-    def relative(S, B):
-        return jnp.where(S < 0, 0.0, jnp.exp(_log_marginal(terms, s, jnp.maximum(S, 0.0), B, alpha) - log))
-
-    by_ratio = (B + 1) * (relative(S - 1, B + 1) - relative(S, B + 1))
-    unused = jnp.zeros_like(s)
-    return log, _directional((relative(S - 1, B) - 1, unused, unused, by_ratio), tangents)
-
-
-@_differentiated_by(_log_marginal_rule, nondiff_argnums=(0,))
-def _log_marginal(terms, s, S, B, alpha):
-    j = jnp.arange(terms, dtype=s.dtype)
-    s, S, B, alpha = (x[..., None] for x in (s, S, B, alpha))
-    rest = jnp.maximum(S - j, 0.0)
-    log_factorial = jax.scipy.special.gammaln
-    log = (
-        jax.scipy.special.xlogy(j, s)
-        - log_factorial(j + 1)
-        + rest * jnp.log(alpha)
-        - (rest + B + 1) * jnp.log1p(alpha)
-        + log_factorial(rest + B + 1)
-        - log_factorial(rest + 1)
-        - log_factorial(B + 1)
-    )
-    return jax.nn.logsumexp(jnp.where(j <= S, log, -jnp.inf), axis=-1) - s[..., 0]

@@ -19,6 +19,8 @@ ORDER = (
     "spectra",
     "sources",
     "statistics",
+    "chi_squared",
+    "marginal",
     "goodness",
     "plots",
     "data",

@@ -80,7 +80,7 @@ def _background(statistic: str, expected: jax.Array, data: tuple[jax.Array, ...]
 
 @functools.partial(jax.jit, static_argnames="statistic")
 def _statistic(statistic: str, expected: jax.Array, data: tuple[jax.Array, ...]) -> jax.Array:
-    return densities._STATISTICS[statistic].function(expected, *data)
+    return densities.STATISTICS[statistic].function(expected, *data)
 
 
 class _Part(NamedTuple):
@@ -213,13 +213,13 @@ def _expected_background(selection: Selection, expected: np.ndarray) -> np.ndarr
         return None
     if selection.statistic not in ("wstat", "pgstat"):
         return np.broadcast_to(_scaled_background(selection)[0], expected.shape)
-    data = densities._STATISTICS[selection.statistic].data(selection)
+    data = densities.STATISTICS[selection.statistic].data(selection)
     return np.asarray(_background(selection.statistic, jnp.asarray(expected), tuple(map(jnp.asarray, data))))
 
 
 def _residuals(selection: Selection, expected: np.ndarray) -> np.ndarray:
     """The signed root of the fit statistic in each bin: the deviation of the data in sigma."""
-    data = densities._STATISTICS[selection.statistic].data(selection)
+    data = densities.STATISTICS[selection.statistic].data(selection)
     values = _statistic(selection.statistic, jnp.asarray(expected), tuple(map(jnp.asarray, data)))
     excess = selection.counts - expected - _scaled_background(selection)[0]
     return np.sign(excess) * np.sqrt(np.maximum(np.asarray(values), 0.0))

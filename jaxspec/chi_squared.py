@@ -1,0 +1,130 @@
+r"""Chi-squared, and the variances that go with it.
+
+Same conventions as `statistics.py`: `expected` source counts $s$, `counts` $S$ in the source region, `background` $B$
+in the background region, `ratio` $\alpha$ between them; one value per bin. Variances that the data alone decide are
+numpy arrays, made once; what depends on the model is for JAX.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from numpy.typing import ArrayLike as NumpyLike
+
+from jaxspec.statistics import as_arrays, cost_below_zero, floored, not_negative
+
+VARIANCES = ("data", "model", "gehrels", "churazov")
+
+
+def chi2(
+    expected: ArrayLike,
+    counts: ArrayLike,
+    variance: ArrayLike,
+    background: ArrayLike = 0.0,
+    ratio: ArrayLike = 0.0,
+    systematic: ArrayLike = 0.0,
+) -> jax.Array:
+    r"""Chi-squared of the background-subtracted counts: $(S - \alpha B - s)^2 / (\sigma^2 + (f s)^2)$.
+
+    `variance` $\sigma^2$ is that of the net counts: given errors squared, or one of the functions below.
+    `systematic` $f$ is a fraction of the model; a fraction of the data (the column SYS_ERR) is the caller's
+    to add to the variance. Negative expected counts are as good as others.
+
+    **Reference:** XSPEC manual, commands weight and systematic.
+    """
+    s, S, variance, B, alpha, f = as_arrays(expected, counts, variance, background, ratio, systematic)
+    return (S - alpha * B - s) ** 2 / (variance + (f * s) ** 2)
+
+
+def chi2_model(
+    expected: ArrayLike,
+    counts: ArrayLike,
+    background: ArrayLike = 0.0,
+    ratio: ArrayLike = 0.0,
+    added: ArrayLike = 0.0,
+    systematic: ArrayLike = 0.0,
+) -> jax.Array:
+    r"""Chi-squared with the variance that the model predicts: $(S - \alpha B - s)^2 / (V(s) + v + (f s)^2)$.
+
+    $V(s)$ is `model_variance`, evaluated anew with every model; `added` $v$ is a further variance, of systematic errors
+    that are a fraction of the data; $f$ as in `chi2`. A negative expectation is taken as 0 and costs another 1000 per
+    count below zero, as in the Poisson statistics: its variance would be none.
+    """
+    s, S, B, alpha, v, f = as_arrays(expected, counts, background, ratio, added, systematic)
+    source = not_negative(s)
+    variance = model_variance(source, B, alpha) + v
+    return chi2(source, S, variance, B, alpha, f) + cost_below_zero(s)
+
+
+def chi2_saturated(variance: ArrayLike) -> jax.Array:
+    r"""Gaussian log-likelihood of a perfect fit: $-\ln(2 \pi \sigma^2) / 2$ per bin."""
+    (variance,) = as_arrays(variance)
+    return -0.5 * jnp.log(2 * math.pi * variance)
+
+
+def model_variance(expected: ArrayLike, background: ArrayLike = 0.0, ratio: ArrayLike = 0.0) -> jax.Array:
+    r"""Variance of the net counts that the model predicts: $s + \alpha B + \alpha^2 B$, at least 1e-25.
+
+    It varies with the model, so `chi2_saturated` of it is no constant; left out, as usual, it favours
+    bright models.
+    """
+    s, B, alpha = as_arrays(expected, background, ratio)
+    return floored(s + alpha * (1 + alpha) * B)
+
+
+def data_variance(counts: NumpyLike, background: NumpyLike | None = None, ratio: NumpyLike = 1.0) -> np.ndarray:
+    r"""Variance of the net counts from the counts themselves, by XSPEC's rule for zeros.
+
+    $S + \alpha^2 B$; where both are 0, the smaller of 1 and $\alpha^2$ (1 without a background).
+
+    **Reference:** XSPEC manual, command weight (standard); Sherpa, chi2xspecvar.
+    """
+    S, B, alpha = _arrays(counts, background, ratio)
+    variance = S + alpha**2 * B
+    empty = 1.0 if background is None else np.minimum(1.0, alpha**2)
+    return np.where(variance > 0, variance, empty)
+
+
+def gehrels_variance(counts: NumpyLike, background: NumpyLike | None = None, ratio: NumpyLike = 1.0) -> np.ndarray:
+    r"""Variance from Gehrels' upper limits, $(1 + \sqrt{S + 3/4})^2$, plus $\alpha^2$ times a background's.
+
+    Larger than the true one: chi-squared per degree of freedom comes out well below 1 at low counts.
+
+    **Reference:** Gehrels 1986, ApJ 303, 336, eq. 7.
+    """
+    S, B, alpha = _arrays(counts, background, ratio)
+    variance = (1 + np.sqrt(S + 0.75)) ** 2
+    return variance if background is None else variance + alpha**2 * (1 + np.sqrt(B + 0.75)) ** 2
+
+
+def churazov_variance(
+    counts: NumpyLike,
+    background: NumpyLike | None = None,
+    ratio: NumpyLike = 1.0,
+    *,
+    neighbours: int = 2,
+) -> np.ndarray:
+    """Variance from the mean over each bin (last axis) and its `neighbours` on both sides.
+
+    Hardly correlated with the bin's own fluctuation, which biases a fit with `data_variance`. XSPEC does
+    not say how many channels it averages.
+
+    **Reference:** Churazov et al. 1996, ApJ 471, 673.
+    """
+    S, B, alpha = _arrays(counts, background, ratio)
+    smooth = _moving_mean(S, neighbours)
+    return data_variance(smooth, None if background is None else _moving_mean(B, neighbours), alpha)
+
+
+def _moving_mean(values: np.ndarray, neighbours: int) -> np.ndarray:
+    n = values.shape[-1]
+    sums = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
+    first, last = np.maximum(np.arange(n) - neighbours, 0), np.minimum(np.arange(n) + neighbours + 1, n)
+    return (sums[..., last] - sums[..., first]) / (last - first)
+
+
+def _arrays(counts: NumpyLike, background: NumpyLike | None, ratio: NumpyLike) -> list[np.ndarray]:
+    given = (counts, 0.0 if background is None else background, ratio)
+    return list(np.broadcast_arrays(*(np.asarray(values, float) for values in given)))
