@@ -49,7 +49,11 @@ class BestFit(Result):
     @functools.cached_property
     def points(self) -> np.ndarray:
         values, vectors = np.linalg.eigh(self.covariance_u)
-        offsets = spread_normally(_N_DRAWS, len(self.u)) * np.sqrt(np.maximum(values, 0.0))
+        offsets = spread_normally(_N_DRAWS, len(self.u))
+        # Evenly spread points are correlated by some per cent, more than random ones.
+        offsets = offsets - offsets.mean(axis=0)
+        offsets = np.linalg.solve(np.linalg.cholesky(offsets.T @ offsets / len(offsets)), offsets.T).T
+        offsets = offsets * np.sqrt(np.maximum(values, 0.0))
         u = np.concatenate([self.u[None], self.u + offsets @ vectors.T])
         return np.asarray(_from_unbounded(self.problem.density, jnp.asarray(u)))
 

@@ -45,7 +45,9 @@ def save(result: Result, path: Any) -> None:
             if isinstance(result, Posterior):
                 _write_posterior(file, result)
             else:
-                _write_record(file.create_group("jaxspec"), result, skip=("problem",))
+                group = file.create_group("jaxspec")
+                _write_record(group, result, skip=("problem",))
+                _write_array(group, "points", result.points)  # of a link whose law is not kept, too
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -211,4 +213,8 @@ def _read_posterior(file: Any, problem: Problem) -> Posterior:
 
 
 def _read_best_fit(file: Any, problem: Problem) -> BestFit:
-    return BestFit(problem, **_tuples(_read_record(file.groups["jaxspec"])))
+    fields = _tuples(_read_record(file.groups["jaxspec"]))
+    points = fields.pop("points")
+    best = BestFit(problem, **fields)
+    object.__setattr__(best, "points", points)
+    return best

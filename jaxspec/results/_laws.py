@@ -22,10 +22,13 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     **{name: getattr(lax, name) for name in _WITHOUT_OPTIONS},
     "integer_pow": lambda x, y: lax.integer_pow(x, y),
     "select_n": lax.select_n,
-    "convert_element_type": lambda x: x,
+    "convert_element_type": lambda x, new_dtype: lax.convert_element_type(x, np.dtype(new_dtype)),
     "copy": lambda x: x,
     "stop_gradient": lax.stop_gradient,
 }
+
+
+_CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +69,12 @@ def write(function: Callable[..., Any], n_inputs: int) -> str | None:
         for equation in jaxpr.eqns:
             name, given = equation.primitive.name, [place(variable) for variable in equation.invars]
             inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
-            if inner is not None:
+            if name in _CALLS and inner is not None:  # a loop has an inner program too, but runs it many times
                 results = trace(inner.jaxpr, [np.asarray(c).item() for c in inner.consts], given)
                 if results is None:
                     return None
             elif name in _OPERATIONS:
-                steps.append([name, {"y": equation.params["y"]} if name == "integer_pow" else {}, given])
+                steps.append([name, _option(name, equation.params), given])
                 results = [[n_inputs + len(steps) - 1]]
             else:
                 return None
@@ -83,3 +86,10 @@ def write(function: Callable[..., Any], n_inputs: int) -> str | None:
         return None
     result = trace(closed.jaxpr, [constant.item() for constant in constants], [[i] for i in range(n_inputs)])
     return None if result is None else json.dumps({"steps": steps, "result": result[0]})
+
+
+def _option(name: str, given: Any) -> dict[str, Any]:
+    """What of an operation is not an operand."""
+    if name == "integer_pow":
+        return {"y": given["y"]}
+    return {"new_dtype": np.dtype(given["new_dtype"]).name} if name == "convert_element_type" else {}

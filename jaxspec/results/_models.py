@@ -8,6 +8,7 @@ import inspect
 import warnings
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxspec import parameters, spectra
@@ -83,11 +84,12 @@ def _spectrum_from_dict(data: dict[str, Any]) -> Any:
 
 
 def _component_class(name: str, module: str) -> Any:
-    if hasattr(spectra, name):
+    if module.startswith("jaxspec.") and hasattr(spectra, name):
         return getattr(spectra, name)
-    for cls in _base.walk_classes(_base.AbstractComponent):
-        if cls.__name__ == name:
-            return cls
+    known = [cls for cls in _base.walk_classes(_base.AbstractComponent) if cls.__name__ == name]
+    # The last definition counts; a component of the user's may be called like one of ours.
+    for cls in [cls for cls in reversed(known) if cls.__module__ == module] or known[-1:]:
+        return cls
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
@@ -97,16 +99,28 @@ def _component_class(name: str, module: str) -> Any:
 
 
 def _prior_to_dict(name: str, prior: Any) -> dict[str, Any]:
-    import numpyro.distributions as dist
+    """Family and numbers of a prior, where it can be made again of them."""
+    try:
+        written = _family_and_numbers(prior)
+        if _same(_prior_from_dict(written), prior):
+            return written
+    except (TypeError, ValueError, AttributeError):
+        pass
+    warnings.warn(f"save: the prior of {name}, {prior!r}, cannot be written; it is kept as text", stacklevel=5)
+    return {"text": repr(prior), "family": None}
 
-    arguments = {argument: getattr(prior, argument) for argument in prior.arg_constraints}
-    written: dict[str, Any] = {"text": parameters.prior_text(prior), "family": type(prior).__name__}
+
+def _family_and_numbers(prior: Any) -> dict[str, Any]:
+    arguments = {argument: float(np.asarray(getattr(prior, argument))) for argument in prior.arg_constraints}
+    written = {"text": parameters.prior_text(prior), "family": type(prior).__name__, "arguments": arguments}
     if "base_dist" in inspect.signature(type(prior).__init__).parameters:
-        written["base"] = _prior_to_dict(name, prior.base_dist)
-    if not hasattr(dist, written["family"]) and "base" not in written:
-        warnings.warn(f"save: the prior of {name}, {prior!r}, cannot be written; it is kept as text", stacklevel=5)
-        return {"text": repr(prior), "family": None}
-    return {**written, "arguments": {key: float(np.asarray(value)) for key, value in arguments.items()}}
+        written["base"] = _family_and_numbers(prior.base_dist)
+    return written
+
+
+def _same(first: Any, second: Any) -> bool:
+    leaves, others = jax.tree.leaves(first), jax.tree.leaves(second)
+    return type(first) is type(second) and len(leaves) == len(others) and all(map(np.allclose, leaves, others))
 
 
 def _prior_from_dict(data: dict[str, Any]) -> Any:
