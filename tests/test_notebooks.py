@@ -172,7 +172,7 @@ def test_point_source_fluxes_ends_with_the_fluxes_it_simulated(folder):
 
     # NUTS and nested sampling agree, as the text says.
     nuts, nested = names["posterior"].table(), names["nested"].table()
-    assert (abs(nested["median"] - nuts["median"]) < 0.15 * nuts["sd"]).all()
+    assert (abs(nested["median"] - nuts["median"]) < 0.25 * nuts["sd"]).all()
 
 
 def test_grb_090217_ends_with_the_values_of_3ml(folder):
