@@ -83,7 +83,8 @@ class Runs:
             self.seconds[stage].append(seconds)
         if side == "3ML" and "analysis" in command:
             self.seconds["analysis_process"].append(whole)
-        self.values[side] |= report["values"]
+        compilations = self.values[side].get("compilations", {}) | report["values"].get("compilations", {})
+        self.values[side] |= report["values"] | {"compilations": compilations}
         self.versions[side] = report["versions"]
         self.loads.append(load)
         print(f"  {side:8s}{command[2]:12s}{whole['wall']:7.1f} s   load {load:.1f}", file=sys.stderr)
@@ -104,7 +105,6 @@ def run_both(repeats: int, slow_repeats: int, quick: bool) -> Runs:
     for _ in range(repeats):
         runs.add("3ML", [*THREEML, "flux", "--integrators", "trapz"])
         runs.add("jaxspec", [*JAXSPEC, "flux"])
-    runs.add("3ML", [*THREEML, "fit"])
     runs.add("jaxspec", [*JAXSPEC, "fit"])
     runs.add("jaxspec", [*JAXSPEC, "sample"])
     for _ in range(slow_repeats):
@@ -158,10 +158,6 @@ def beside_text(runs: Runs) -> str:
         f"{compilations['flux_warm']} in warm flux tables of other bands and units"
     )
     lines.append(f"least ESS of any parameter in sample again: {ours['ess_min']:.0f} of 4000 draws (goal: 2000)")
-    lines.append(
-        f"fit: jaxspec {time_text(runs.wall('fit_first'))} first, {time_text(runs.wall('fit_again'))} again; "
-        "3ML in its process the same stages, in the JSON"
-    )
     return "\n".join(lines)
 
 

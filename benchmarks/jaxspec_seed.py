@@ -79,8 +79,8 @@ class Benchmark:
         """Processes that import jaxspec, and in turn with them some that import jax and numpyro alone."""
         runs: dict[str, list[Seconds]] = {"import": [], "import_jax_numpyro": []}
         for _ in range(IMPORTS):
-            runs["import"].append(time_process([sys.executable, "-c", "import jaxspec"])[0])
-            bare = time_process([sys.executable, "-c", "import jax, numpyro"])[0]
+            runs["import"].append(time_process([sys.executable, "-P", "-c", "import jaxspec"])[0])
+            bare = time_process([sys.executable, "-P", "-c", "import jax, numpyro"])[0]
             runs["import_jax_numpyro"].append(bare)
         self.seconds |= {name: median_of(times) for name, times in runs.items()}
 
