@@ -16,6 +16,7 @@ from jaxspec.quadrature import spread_normally
 from jaxspec.results import BestFit
 
 N_STARTS = 8
+_UNCONSTRAINED = 20.0  # e-folds of the distance to a bound that the error spans
 _AT_BOUND = 1e-6  # of the distance between a parameter's bounds, or of its size: so near is at the bound,
 _WITHIN_ERROR = 1e-3  # and so near in units of the error
 
@@ -49,6 +50,12 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -
     errors = np.asarray(slope) * np.sqrt(np.maximum(np.diag(covariance), 0.0))
     at_bound = _at_bound(problem, np.asarray(theta), np.abs(errors))
     trouble += [f"{name} lies at its bound" for name in at_bound]
+    widths = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    trouble += [
+        f"the data do not constrain {name}"
+        for name, kind, width in zip(problem.names, space.kinds, widths)
+        if kind != "real" and width > _UNCONSTRAINED and name not in at_bound
+    ]
     result = BestFit(
         problem=problem,
         theta=np.asarray(theta),
