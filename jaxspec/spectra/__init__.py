@@ -24,6 +24,7 @@ from jaxspec.spectra._bursts import (
 )
 from jaxspec.spectra._curved import LogParabola, LogParabola10, LogParabolaPeak
 from jaxspec.spectra._disks import DiskBlackbody, DiskPowerLawBlackbody
+from jaxspec.spectra._lines import GaussianLine, LorentzLine, VoigtLine
 from jaxspec.spectra._powerlaws import (
     CutoffPowerLaw,
     CutoffPowerLawFlux,
@@ -61,10 +62,12 @@ __all__ = [
     "DoublyBrokenPowerLaw",
     "DoublySmoothlyBrokenPowerLaw",
     "ExponentialDecay",
+    "GaussianLine",
     "InverseCutoffPowerLaw",
     "LogParabola",
     "LogParabola10",
     "LogParabolaPeak",
+    "LorentzLine",
     "ModifiedBlackbody",
     "NonDissipativePhotosphere",
     "NonDissipativePhotosphereDeep",
@@ -74,5 +77,6 @@ __all__ = [
     "Redshift",
     "SmoothlyBrokenPowerLaw",
     "SuperCutoffPowerLaw",
+    "VoigtLine",
     "parameter",
 ]

@@ -86,7 +86,7 @@ def test_bin_integrals_agree_with_64_times_finer_ones(name):
         expected = values.sum(axis=0).reshape(60, 64).sum(axis=1)[smooth]
         actual = integral(spectrum, coarse_bins, jnp.asarray(float(moment)))[smooth]
         assert_allclose(actual, expected, rtol=1e-6, atol=1e-9 * np.max(np.abs(expected)))
-        assert_allclose(spectrum.integral(coarse_bins, moment)[smooth], actual, rtol=1e-12)
+        assert_allclose(spectrum.integral(coarse_bins, moment)[smooth], actual, rtol=1e-11, atol=1e-11 * np.max(actual))
 
 
 @each_component
@@ -128,7 +128,7 @@ def test_gradient_agrees_with_finite_differences(name):
         unit = np.arange(len(start)) == i
         ends = [np.asarray(value(np.where(unit, end, start))) for end in (low, high)]
         expected = (ends[1] - ends[0]) / (high - low)
-        atol = 1e-6 * np.max(np.abs(expected)) + 1e-300
+        atol = 1e-6 * np.max(np.abs(expected)) + 1e-100
         # At a bound the difference has one side only, and is that much worse.
         rtol = 2e-6 if low < start[i] < high else 1e-3
         assert_allclose(
