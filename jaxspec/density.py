@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from jaxspec import chi_squared, parameters, statistics
+from jaxspec import chi_squared, marginal, parameters, statistics
 from jaxspec.folding import AbstractFold, fitted_matrix, fold_of, photon_range
 from jaxspec.parameters import Link
 from jaxspec.quadrature import Bins
@@ -204,7 +204,7 @@ def _marked(component: AbstractComponent, marks: Iterator[int]) -> AbstractCompo
 class Fitted(eqx.Module):
     """The bins of all observations that share a statistic: they are compared with their data in one go."""
 
-    data: tuple[jax.Array, ...]  # arguments of the statistic after the expected counts, each (n_bins,)
+    data: tuple[jax.Array, ...]  # arguments of the statistic after the expected counts, each (n_bins, ...)
     statistic: str = eqx.field(static=True)
     members: tuple[int, ...] = eqx.field(static=True)
 
@@ -310,7 +310,7 @@ class Density(eqx.Module):
         values = jnp.zeros(len(self.space.kinds))
         for group in self.priors:
             for place, i in enumerate(group.members):
-                prior = jax.tree.map(lambda leaf, place=place: leaf[place], group.distributions)
+                prior = group.distribution([numbers[place] for numbers in group.numbers])
                 values = values.at[i].set(self._quantile(prior, i, probabilities[i]))
         return self.space.clip(values)
 
@@ -334,29 +334,46 @@ class Density(eqx.Module):
 
 
 class Priors(eqx.Module):
-    """Prior distributions of one family, evaluated together: each on its own would be compiled on its own."""
+    """Prior distributions of one family, evaluated together: each on its own would be compiled on its own.
 
-    distributions: Distribution  # with a leading axis over members
+    Their numbers are kept in the order of their names. numpyro flattens a distribution in an order that changes from
+    process to process (that of a set of strings), so a program that took it as it is would not be found on disk again.
+    """
+
+    numbers: tuple[jax.Array, ...]  # each with a leading axis over members
+    structure: Any = eqx.field(static=True)  # of one distribution
+    order: tuple[int, ...] = eqx.field(static=True)  # which of its leaves each of `numbers` is
     members: tuple[int, ...] = eqx.field(static=True)  # the free parameters that have them
 
     @classmethod
     def groups(cls, priors: Sequence[Distribution | None]) -> tuple[Priors, ...]:
         """The priors of the free parameters, by family; None where a parameter has none."""
         families: dict[Any, list[int]] = {}
-        # Normal(0, 1) and Normal(0, 0.5) are one program, though the numbers of the first are integers.
-        arrays = [jax.tree.map(lambda leaf: jnp.asarray(leaf, float), prior) for prior in priors]
-        for i, prior in enumerate(arrays):
+        for i, prior in enumerate(priors):
             if prior is not None:
                 families.setdefault(jax.tree.structure(prior), []).append(i)
-        return tuple(
-            cls(jax.tree.map(lambda *leaves: jnp.stack(leaves), *(arrays[i] for i in members)), tuple(members))
-            for members in families.values()
-        )
+        groups = []
+        for structure, members in families.items():
+            order = jax.tree.leaves(_by_name(jax.tree.unflatten(structure, range(structure.num_leaves))))
+            # Normal(0, 1) and Normal(0, 0.5) are one program, though the numbers of the first are integers.
+            leaves = [np.array(column, float) for column in zip(*(jax.tree.leaves(priors[i]) for i in members))]
+            groups.append(cls(tuple(jnp.asarray(leaves[i]) for i in order), structure, tuple(order), tuple(members)))
+        return tuple(groups)
+
+    def distribution(self, numbers: Sequence[jax.Array]) -> Distribution:
+        """One distribution of the family, from its numbers."""
+        return jax.tree.unflatten(self.structure, [numbers[self.order.index(i)] for i in range(len(self.order))])
 
     def log_density(self, theta: Vector) -> jax.Array:
         """The sum of the log-densities of the members at their places in the vector of free parameters."""
-        terms = jax.vmap(lambda prior, value: prior.log_prob(value))(self.distributions, theta[jnp.array(self.members)])
-        return jnp.sum(terms)
+        one = jax.vmap(lambda numbers, value: self.distribution(numbers).log_prob(value))
+        return jnp.sum(one(self.numbers, theta[jnp.array(self.members)]))
+
+
+def _by_name(value: Any) -> Any:
+    """A distribution as a dictionary of what it is made of, which has a fixed order."""
+    names = getattr(type(value), "gather_pytree_data_fields", None)
+    return {name: _by_name(vars(value).get(name)) for name in names()} if names else value
 
 
 @jax.tree_util.register_pytree_node_class
@@ -411,12 +428,25 @@ class _Statistic(NamedTuple):
     saturated: Callable[..., jax.Array]
 
 
-def _net_counts(s: Selection) -> tuple[np.ndarray, np.ndarray]:
-    """Counts minus scaled background, and their variance."""
+def _net_counts(s: Selection) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Counts minus scaled background, their variance, and the systematic error as a fraction of the model."""
     assert s.errors is not None  # a selection for chi-squared has them
+    systematic = np.full(len(s.counts), s.systematic)
     if s.background is None or s.ratio is None or s.background_errors is None:
-        return s.counts, s.errors**2
-    return s.counts - s.ratio * s.background, s.errors**2 + (s.ratio * s.background_errors) ** 2
+        return s.counts, s.errors**2, systematic
+    return s.counts - s.ratio * s.background, s.errors**2 + (s.ratio * s.background_errors) ** 2, systematic
+
+
+@functools.partial(jax.jit, static_argnames="terms")
+def _coefficients(counts: np.ndarray, background: np.ndarray, ratio: np.ndarray, terms: int) -> jax.Array:
+    return marginal.lstat_coefficients(counts, background, ratio, terms=terms)
+
+
+def _marginal(s: Selection) -> tuple[np.ndarray]:
+    """The coefficients of the L statistic, (n_bins, terms): their number is a shape, so that it is static."""
+    assert s.background is not None  # a selection for the L statistic has one
+    assert s.ratio is not None
+    return (np.asarray(_coefficients(s.counts, s.background, s.ratio, marginal.terms_for(s.counts))),)
 
 
 STATISTICS = {
@@ -436,21 +466,31 @@ STATISTICS = {
         statistics.pstat,
         lambda counts, known: statistics.pstat_saturated(counts),
     ),
+    "lstat": _Statistic(_marginal, marginal.lstat_of, lambda coefficients: jnp.zeros(len(coefficients))),
     "chi2": _Statistic(
         _net_counts,
-        chi_squared.chi2,
-        lambda counts, variance: chi_squared.chi2_saturated(variance),
+        lambda expected, counts, variance, systematic: chi_squared.chi2(
+            expected, counts, variance, systematic=systematic
+        ),
+        lambda counts, variance, systematic: chi_squared.chi2_saturated(variance),
+    ),
+    "chi2 model": _Statistic(
+        lambda s: (_net_counts(s)[0], s.added_variance, np.full(len(s.counts), s.systematic)),
+        chi_squared.chi2_model,
+        lambda counts, added_variance, systematic: jnp.zeros(len(counts)),
     ),
 }
 
 
 def _fitted(selections: Sequence[Selection]) -> tuple[Fitted, ...]:
-    """The selections that share a statistic, joined."""
+    """The selections that share a statistic, joined, unless theirs differ in shape."""
+    data = [tuple(map(np.asarray, STATISTICS[each.statistic].data(each))) for each in selections]
+    kinds = [(each.statistic, tuple(a.shape[1:] for a in arrays)) for each, arrays in zip(selections, data)]
     groups = []
-    for name in sorted({selection.statistic for selection in selections}):
-        members = tuple(i for i, selection in enumerate(selections) if selection.statistic == name)
-        data = [STATISTICS[name].data(selections[i]) for i in members]
-        groups.append(Fitted(tuple(jnp.asarray(np.concatenate(arrays)) for arrays in zip(*data)), name, members))
+    for kind in sorted(set(kinds)):
+        members = tuple(i for i, other in enumerate(kinds) if other == kind)
+        joined = tuple(jnp.asarray(np.concatenate(arrays)) for arrays in zip(*(data[i] for i in members)))
+        groups.append(Fitted(joined, kind[0], members))
     return tuple(groups)
 
 
