@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike as NumpyLike
 from jaxspec.statistics import as_arrays, cost_below_zero, floored, not_negative
 
 VARIANCES = ("data", "model", "gehrels", "churazov")
+NEIGHBOURS = 2  # on either side, in Churazov's mean
 
 
 def chi2(
@@ -39,39 +40,29 @@ def chi2(
 
 
 def chi2_model(
-    expected: ArrayLike,
-    counts: ArrayLike,
-    background: ArrayLike = 0.0,
-    ratio: ArrayLike = 0.0,
-    added: ArrayLike = 0.0,
-    systematic: ArrayLike = 0.0,
+    expected: ArrayLike, net_counts: ArrayLike, added_variance: ArrayLike = 0.0, systematic: ArrayLike = 0.0
 ) -> jax.Array:
-    r"""Chi-squared with the variance that the model predicts: $(S - \alpha B - s)^2 / (V(s) + v + (f s)^2)$.
+    r"""Chi-squared with the variance that the model predicts: $(D - s)^2 / (s + v + (f s)^2)$.
 
-    $V(s)$ is `model_variance`, evaluated anew with every model; `added` $v$ is a further variance, of systematic errors
-    that are a fraction of the data; $f$ as in `chi2`. A negative expectation is taken as 0 and costs another 1000 per
-    count below zero, as in the Poisson statistics: its variance would be none.
+    It is evaluated anew with every model. `net_counts` $D = S - \alpha B$; `added_variance` $v$ is what the source
+    counts do not bring, $\alpha B + \alpha^2 \sigma_B^2$ of the background and systematic errors that are a fraction of
+    the data; `systematic` $f$ as in `chi2`. A negative expectation is taken as 0 and costs another 1000 per count below
+    zero, as in the Poisson statistics: it has no variance.
+
+    It has no saturated part: the logarithm of the variance, left out as usual, is no constant. So it favours bright
+    models, and is no likelihood to compare with that of another statistic.
+
+    **Reference:** XSPEC manual, command weight (model); Sherpa, chi2modvar.
     """
-    s, S, B, alpha, v, f = as_arrays(expected, counts, background, ratio, added, systematic)
+    s, D, v, f = as_arrays(expected, net_counts, added_variance, systematic)
     source = not_negative(s)
-    variance = model_variance(source, B, alpha) + v
-    return chi2(source, S, variance, B, alpha, f) + cost_below_zero(s)
+    return chi2(source, D, floored(source + v), systematic=f) + cost_below_zero(s)
 
 
 def chi2_saturated(variance: ArrayLike) -> jax.Array:
     r"""Gaussian log-likelihood of a perfect fit: $-\ln(2 \pi \sigma^2) / 2$ per bin."""
     (variance,) = as_arrays(variance)
     return -0.5 * jnp.log(2 * math.pi * variance)
-
-
-def model_variance(expected: ArrayLike, background: ArrayLike = 0.0, ratio: ArrayLike = 0.0) -> jax.Array:
-    r"""Variance of the net counts that the model predicts: $s + \alpha B + \alpha^2 B$, at least 1e-25.
-
-    It varies with the model, so `chi2_saturated` of it is no constant; left out, as usual, it favours
-    bright models.
-    """
-    s, B, alpha = as_arrays(expected, background, ratio)
-    return floored(s + alpha * (1 + alpha) * B)
 
 
 def data_variance(counts: NumpyLike, background: NumpyLike | None = None, ratio: NumpyLike = 1.0) -> np.ndarray:
@@ -104,7 +95,7 @@ def churazov_variance(
     background: NumpyLike | None = None,
     ratio: NumpyLike = 1.0,
     *,
-    neighbours: int = 2,
+    neighbours: int = NEIGHBOURS,
 ) -> np.ndarray:
     """Variance from the mean over each bin (last axis) and its `neighbours` on both sides.
 
@@ -114,11 +105,12 @@ def churazov_variance(
     **Reference:** Churazov et al. 1996, ApJ 471, 673.
     """
     S, B, alpha = _arrays(counts, background, ratio)
-    smooth = _moving_mean(S, neighbours)
-    return data_variance(smooth, None if background is None else _moving_mean(B, neighbours), alpha)
+    smooth = moving_mean(S, neighbours)
+    return data_variance(smooth, None if background is None else moving_mean(B, neighbours), alpha)
 
 
-def _moving_mean(values: np.ndarray, neighbours: int) -> np.ndarray:
+def moving_mean(values: np.ndarray, neighbours: int = NEIGHBOURS) -> np.ndarray:
+    """The mean over each element (last axis) and its neighbours on both sides, as many as there are."""
     n = values.shape[-1]
     sums = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
     first, last = np.maximum(np.arange(n) - neighbours, 0), np.minimum(np.arange(n) + neighbours + 1, n)

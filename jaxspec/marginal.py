@@ -13,7 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import ArrayLike as NumpyLike
 
-from jaxspec.statistics import as_arrays, cost_below_zero, not_negative
+from jaxspec.statistics import as_arrays, cost_below_zero, floored, not_negative
 
 _NEVER = -1e30  # logarithm of a coefficient that is 0: infinities would make derivatives NaN
 
@@ -47,7 +47,7 @@ def lstat_coefficients(counts: ArrayLike, background: ArrayLike, ratio: ArrayLik
     rest = jnp.maximum(S - j, 0.0)
     log_factorial = jax.scipy.special.gammaln
     log = (
-        jax.scipy.special.xlogy(rest, alpha)
+        rest * jnp.log(floored(alpha))  # counts where neither source nor background is expected must cost finitely
         - (rest + B + 1) * jnp.log1p(alpha)
         + log_factorial(rest + B + 1)
         - log_factorial(rest + 1)

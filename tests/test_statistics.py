@@ -414,5 +414,40 @@ def test_churazov_variance_treats_each_spectrum_of_a_batch_alone():
     assert_allclose(chi_squared.churazov_variance(counts)[1], chi_squared.churazov_variance(counts[1]), rtol=1e-15)
 
 
-def test_model_variance_is_that_of_the_net_counts():
-    assert_allclose(chi_squared.model_variance(3.0, 8.0, 0.5), 3 + 4 + 2, rtol=1e-15)
+def test_chi2_by_the_model_is_the_squared_deviation_over_the_expected_counts():
+    # (12 - 10)^2 / (10 + 3 + (0.1 * 10)^2)
+    assert_allclose(chi_squared.chi2_model(10.0, 12.0, 3.0, 0.1), 4 / 14, rtol=1e-15)
+    assert_allclose(chi_squared.chi2_model(10.0, 12.0), 0.4, rtol=1e-15)
+
+
+@pytest.mark.parametrize("derivative", [jax.grad, jax.jacfwd, jax.hessian])
+@pytest.mark.parametrize("net_counts", [-3.0, 0.0, 5.0])
+@pytest.mark.parametrize("expected", [-1.0, 0.0, 1e-300, 1e12])
+def test_chi2_by_the_model_has_finite_derivatives_in_every_corner(expected, net_counts, derivative):
+    for added, systematic in ((0.0, 0.0), (2.0, 0.1)):
+        assert np.isfinite(derivative(chi_squared.chi2_model)(expected, net_counts, added, systematic))
+
+
+def test_a_negative_expectation_is_pushed_up_in_chi2_by_the_model():
+    assert_allclose(jax.grad(chi_squared.chi2_model)(-1.0, 5.0, 2.0), -st.NEGATIVE_COST, rtol=1e-12)
+
+
+# ---- marginal background
+
+
+def test_terms_are_the_power_of_two_above_the_largest_count():
+    assert [marginal.terms_for([0, n]) for n in (0, 1, 2, 3, 4, 100, 127, 128)] == [1, 2, 4, 4, 8, 128, 128, 256]
+
+
+def test_more_terms_than_counts_change_nothing():
+    few = marginal.lstat(np.array([0.0, 2.0]), 4, 3, 0.4, terms=5)
+    assert_allclose(marginal.lstat(np.array([0.0, 2.0]), 4, 3, 0.4, terms=64), few, rtol=1e-14)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("derivative", [lambda f: f, jax.grad, jax.jacfwd, jax.hessian])
+def test_lstat_and_its_derivatives_are_finite_in_every_corner(derivative, ratio):
+    amounts = (-1.0, 0.0, 1e-300, 1e-10, 3.0, 1e6)
+    s, S, B = (jnp.array(x) for x in zip(*itertools.product(amounts, (0.0, 1.0, 200.0), (0.0, 1.0, 1e6))))
+    function = functools.partial(marginal.lstat, terms=256)
+    assert jnp.all(jnp.isfinite(jax.vmap(derivative(lambda s, S, B: function(s, S, B, ratio)))(s, S, B)))

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import units
+from .. import chi_squared, units
 from ._grouping import METHODS
 from ._response import Response, frozen
 
 if TYPE_CHECKING:
     from ._observation import Background, Observation
 
-STATISTICS = ("cstat", "wstat", "pgstat", "pstat", "chi2")
+STATISTICS = ("cstat", "wstat", "pgstat", "pstat", "lstat", "chi2")
 
 
 def check_counts(data: Background | Observation) -> None:
@@ -46,8 +46,7 @@ def _array(values: Any, what: str, size: int | None) -> np.ndarray:
         raise TypeError(f"{what} must be an array of numbers, got {type(values).__name__}") from error
     if result.ndim != 1 or result.size == 0 or (size is not None and result.size != size):
         raise ValueError(
-            f"{what} must be an array with one element per channel ({size or 'any number'}), "
-            f"got shape {result.shape}"
+            f"{what} must be an array with one element per channel ({size or 'any number'}), got shape {result.shape}"
         )
     if not np.isfinite(result).all():
         raise ValueError(f"{what}[{np.argmin(np.isfinite(result))}] is not a finite number")
@@ -66,9 +65,7 @@ def check_parts(observation: Observation) -> None:
     if not isinstance(observation.response, Response):
         raise TypeError(f"{name}: response must be a Response, got {type(observation.response).__name__}")
     if observation.response.channels.size != size:
-        raise ValueError(
-            f"{name}: {size} counts, but the response has {observation.response.channels.size} channels"
-        )
+        raise ValueError(f"{name}: {size} counts, but the response has {observation.response.channels.size} channels")
     background = observation.background
     if not (background is None or hasattr(background, "back_scale")):
         raise TypeError(f"{name}: background must be a Background, got {type(background).__name__}")
@@ -100,6 +97,22 @@ def check_grouping(observation: Any, method: str | None, number: float | None) -
         raise ValueError(f"{observation.name}: group('min_background_counts') needs a background")
 
 
+def check_variance(observation: Observation) -> None:
+    """Check what chi-squared is told about its variance."""
+    name, statistic, variance = observation.name, observation.statistic, observation.variance
+    if variance not in chi_squared.VARIANCES:
+        raise ValueError(f"no variance is called {variance!r}; there are {', '.join(chi_squared.VARIANCES)}")
+    fraction = observation.model_systematic
+    if not (np.isfinite(fraction) and fraction >= 0):
+        raise ValueError(f"{name}: systematic is a fraction of the model, 0 or more, got {fraction}")
+    if statistic != "chi2" and (variance != "data" or fraction > 0):
+        raise ValueError(f"{name}: only chi2 takes a variance or a systematic error, not {statistic}")
+    if observation.errors is not None and variance != "data":
+        raise ValueError(
+            f"{name}: the variance {variance!r} is that of Poisson counts, but these have Gaussian errors: use 'data'"
+        )
+
+
 def choose_statistic(observation: Observation) -> None:
     """Set the statistic that the data demand, or check the one that was asked for."""
     background, gaussian = observation.background, observation.errors is not None
@@ -119,14 +132,10 @@ def choose_statistic(observation: Observation) -> None:
     if statistic not in STATISTICS:
         raise ValueError(f"no statistic is called {statistic!r}; there are {', '.join(STATISTICS)}")
     if gaussian and statistic != "chi2":
-        raise ValueError(
-            f"{name}: {statistic} needs Poisson counts, but these have Gaussian errors: use 'chi2'"
-        )
-    if background is None and statistic in ("wstat", "pgstat", "pstat"):
+        raise ValueError(f"{name}: {statistic} needs Poisson counts, but these have Gaussian errors: use 'chi2'")
+    if background is None and statistic in ("wstat", "pgstat", "pstat", "lstat"):
         raise ValueError(f"{name}: {statistic} needs a background; without one use 'cstat'")
-    if background is not None and background.errors is not None and statistic == "wstat":
-        raise ValueError(
-            f"{name}: wstat needs Poisson background counts, but these have errors: use 'pgstat'"
-        )
+    if background is not None and background.errors is not None and statistic in ("wstat", "lstat"):
+        raise ValueError(f"{name}: {statistic} needs Poisson background counts, but these have errors: use 'pgstat'")
     if not observation.statistic_reason:
         object.__setattr__(observation, "statistic_reason", "chosen by the user")

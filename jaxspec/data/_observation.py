@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _selection
-from ._checks import check_counts, check_parts, choose_statistic
+from ._checks import check_counts, check_parts, check_variance, choose_statistic
 from ._response import Response
 from ._selectable import Selectable
 from ._selection import Selection
@@ -56,6 +56,7 @@ class Observation(Selectable):
     - `systematic`: (n_channels,) systematic errors as fractions of the counts, used by "chi2".
     - `statistic`: None to choose by the data: Poisson counts "cstat", with Poisson background "wstat", with
       Gaussian background "pgstat"; Gaussian counts "chi2".
+    - `variance`, `model_systematic`: of "chi2", see `with_statistic`.
 
     Raises `ValueError` for wrong sizes, negative or non-finite numbers, or an exposure that is not positive.
     """
@@ -74,6 +75,8 @@ class Observation(Selectable):
     systematic: np.ndarray | None = None
     statistic: str | None = None
     statistic_reason: str = ""
+    variance: str = "data"
+    model_systematic: float = 0.0
     sources: tuple[str, ...] | None = None
     mission: str = ""
     instrument: str = ""
@@ -85,6 +88,7 @@ class Observation(Selectable):
         check_counts(self)
         check_parts(self)
         choose_statistic(self)
+        check_variance(self)
 
     @classmethod
     def from_ogip(
@@ -128,9 +132,31 @@ class Observation(Selectable):
             raise TypeError(f"assign takes names of sources, like assign('src1', 'src2'), got {sources}")
         return replace(self, sources=tuple(sources))
 
-    def with_statistic(self, statistic: str) -> Observation:
-        """Use "cstat" (no background), "wstat", "pgstat", "pstat" (background known exactly) or "chi2"."""
-        return replace(self, statistic=statistic, statistic_reason="")
+    def with_statistic(self, statistic: str, *, variance: str = "data", systematic: float = 0.0) -> Observation:
+        """Choose the statistic.
+
+        - "cstat": Poisson counts, a background is left out; "pstat": over a background known exactly;
+        - "wstat": over a Poisson background, profiled out bin by bin; "lstat": integrated out with a flat prior. That
+          one is -2 ln L as it stands: not 0 for a perfect fit, and in faint spectra biased more than "wstat";
+        - "pgstat": over a background with Gaussian errors;
+        - "chi2": Gaussian errors, of this `variance`:
+
+          - "data": the errors that came with the counts, or else the counts. Of empty bins by XSPEC's rule: 1, or,
+            where the background is empty too, its ratio squared if that is smaller;
+          - "model": what the model predicts, anew for each model. Its log-likelihood has no normalisation;
+          - "gehrels": upper limits, (1 + sqrt(N + 3/4))^2, so that chi-squared comes out small;
+          - "churazov": the mean over five bins.
+
+          Errors from the column SYS_ERR, fractions of the counts, are added to each. `systematic` is a fraction of the
+          model: its square is added as well.
+
+        Raises `ValueError` for a statistic or variance that there is not or that the data do not allow.
+
+        **Reference:** XSPEC manual, commands statistic, weight and systematic.
+        """
+        return replace(
+            self, statistic=statistic, statistic_reason="", variance=variance, model_systematic=float(systematic)
+        )
 
     def selection(self) -> Selection:
         """What the likelihood sees, after noticing and grouping."""
@@ -194,6 +220,17 @@ class Observation(Selectable):
         )
 
 
+def _why(observation: Observation) -> str:
+    """Why this statistic, and what is special about its variance."""
+    variance, fraction = observation.variance, observation.model_systematic
+    words = [observation.statistic_reason]
+    if variance != "data":
+        words.append(f"variance {variance}")
+    if fraction > 0:
+        words.append(f"systematic error {fraction:g} of the model")
+    return ", ".join(words)
+
+
 def describe(observation: Observation) -> str:
     """The text of `Observation.info`."""
     response, keep = observation.response, _selection.selected(observation)
@@ -212,7 +249,7 @@ def describe(observation: Observation) -> str:
         + (f", {flagged} of them flagged bad (ignore('bad') leaves them out)" if flagged else ""),
         f"bins         {groups.max() + 1}, grouping {method or 'none'}"
         + (f" {observation.grouping_number:g}" if observation.grouping_number is not None else ""),
-        f"statistic    {observation.statistic}: {observation.statistic_reason}",
+        f"statistic    {observation.statistic}: {_why(observation)}",
         f"sources      {', '.join(observation.sources) if observation.sources else 'all'}",
     ]
     if observation.systematic is not None and observation.statistic != "chi2":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import units
+from .. import chi_squared, units
 from . import _grouping
 from ._response import frozen
 
@@ -23,13 +24,17 @@ class Selection:
     """What the likelihood sees of an observation, after noticing and grouping; n is the number of bins.
 
     - `groups`: (n_channels,) the bin of each channel, -1 where it is left out.
-    - `counts`: (n,) source-region counts; `errors`: (n,) their standard deviation, only with "chi2".
+    - `counts`: (n,) source-region counts; `errors`: (n,) their standard deviation, only with "chi2" (with
+      the variance "model" that of the data, for pictures).
     - `background`: (n,) background-region counts; `background_errors`: (n,) their standard deviation, with
       "pgstat" and "chi2".
+    - `added_variance`: (n,) with "chi2 model", the variance of the net counts beyond the expected source counts;
+      `systematic`: a fraction of the model that chi-squared adds to the error.
     - `ratio`: (n,) expected background counts in the source region for each in the background region. In a
       bin of channels with different ratios it is their arithmetic mean (exact where they are equal).
     - `area_scale`: (n_channels,) multiplies the folded model.
-    - `channel_low`, `channel_high`: (n,) nominal energies in keV; `exposure` in s; `statistic`: its name.
+    - `channel_low`, `channel_high`: (n,) nominal energies in keV; `exposure` in s; `statistic`: its name,
+      "chi2 model" where the model decides the variance.
 
     With "chi2" the data are counts - ratio * background, with variance errors^2 + (ratio *
     background_errors)^2.
@@ -46,6 +51,8 @@ class Selection:
     channel_high: np.ndarray
     exposure: float
     statistic: str
+    added_variance: np.ndarray | None = None
+    systematic: float = 0.0
 
 
 class Range(NamedTuple):
@@ -83,9 +90,7 @@ def parse_range(given: Any, channels: bool, partial: bool) -> Range:
     try:
         low, high = given
     except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"{given!r} is not a range: give pairs like (8, 30) or strings like '8-30 keV'"
-        ) from error
+        raise TypeError(f"{given!r} is not a range: give pairs like (8, 30) or strings like '8-30 keV'") from error
     if channels:
         return _channel_range(low, high, partial)
     start = -np.inf if low is None or (_is_number(low) and low == 0) else units.energy(low, "lower energy")
@@ -104,9 +109,7 @@ def _parse_text(text: str, channels: bool, partial: bool) -> Range:
         return Range("bad")
     match = re.fullmatch(rf"\s*(ch\w*\.?)?\s*{NUMBER}\s*(?:-|to)\s*{NUMBER}\s*([A-Za-z].*?)?\s*", text)
     if match is None:
-        raise ValueError(
-            f"{text!r} is not a range: write '8-30 keV', '**-0.3', '15.0-**', 'ch 4-128' or 'bad'"
-        )
+        raise ValueError(f"{text!r} is not a range: write '8-30 keV', '**-0.3', '15.0-**', 'ch 4-128' or 'bad'")
     word, low, high, unit_name = match.groups()
     low, high = (None if end == "**" else float(end) for end in (low, high))
     if word or channels:
@@ -243,19 +246,21 @@ def select(observation: Observation) -> Selection:
     np.minimum.at(low, used, response.channel_low[keep])
     np.maximum.at(high, used, response.channel_high[keep])
     source, background, statistic = observation, observation.background, str(observation.statistic)
-    counts, variance = summed(source.counts), summed(_total_variance(source, statistic))
-    behind = behind_errors = ratio = None
+    counts = summed(source.counts)
+    errors = behind = behind_errors = ratio = added = None
     if background is not None and statistic != "cstat":
         behind = summed(background.counts)
         ratio = frozen(_group_means(channel_ratio(observation)[keep], used))
-        if statistic in ("chi2", "pgstat"):
-            behind_errors = frozen(np.sqrt(summed(_total_variance(background, statistic))))
-    if statistic == "chi2" and observation.errors is None:
-        variance = _xspec_zeros(counts, variance, behind, ratio)
+        if statistic == "pgstat":
+            behind_errors = frozen(np.sqrt(summed(_variance(background))))
+    if statistic == "chi2":
+        variance, of_background, added = _chi_squared_variances(observation, summed, ratio)
+        errors = frozen(np.sqrt(variance))
+        behind_errors = None if of_background is None else frozen(np.sqrt(of_background))
     result = Selection(
         groups=frozen(groups),
         counts=counts,
-        errors=frozen(np.sqrt(variance)) if statistic == "chi2" else None,
+        errors=errors,
         background=behind,
         background_errors=behind_errors,
         ratio=ratio,
@@ -263,7 +268,9 @@ def select(observation: Observation) -> Selection:
         channel_low=frozen(low),
         channel_high=frozen(high),
         exposure=observation.exposure,
-        statistic=statistic,
+        statistic=statistic if added is None else "chi2 model",
+        added_variance=added,
+        systematic=observation.model_systematic,
     )
     _check_errors(observation, result)
     return result
@@ -277,20 +284,45 @@ def _group_means(values: np.ndarray, used: np.ndarray) -> np.ndarray:
     return np.clip(np.bincount(used, weights=values) / np.bincount(used), low, high)
 
 
-def _total_variance(data: Any, statistic: str) -> np.ndarray:
-    """Variance of each channel; only chi-squared has a place for systematic errors."""
-    if statistic == "chi2" and data.systematic is not None:
-        return _variance(data) + (data.systematic * data.counts) ** 2
-    return _variance(data)
+def _chi_squared_variances(
+    observation: Observation, summed: Callable[[np.ndarray], np.ndarray], ratio: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Variances of source and background counts in each bin, and with "model" what is added to the expected ones.
+
+    `summed` takes an array over channels to its sums over bins.
+    """
+    background = observation.background
+    variance, of_background = _statistical_variance(observation, observation.variance, summed), None
+    if background is not None:
+        of_background = _statistical_variance(background, observation.variance, summed)
+    if observation.errors is None:
+        variance = _xspec_zeros(variance, of_background, ratio)
+    systematic = _systematic_variance(observation, summed)
+    variance, added = variance + systematic, systematic
+    if background is not None and of_background is not None and ratio is not None:
+        of_background = of_background + _systematic_variance(background, summed)
+        added = added + ratio * summed(background.counts) + ratio**2 * of_background
+    return variance, of_background, frozen(added) if observation.variance == "model" else None
 
 
-def _xspec_zeros(
-    counts: np.ndarray, variance: np.ndarray, background: np.ndarray | None, ratio: np.ndarray | None
-) -> np.ndarray:
+def _statistical_variance(data: Any, kind: str, summed: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    if data.errors is not None:
+        return summed(data.errors**2)
+    counts = summed(data.counts)
+    if kind == "gehrels":
+        return chi_squared.gehrels_variance(counts)
+    return chi_squared.moving_mean(counts) if kind == "churazov" else counts
+
+
+def _systematic_variance(data: Any, summed: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return summed(np.zeros_like(data.counts) if data.systematic is None else (data.systematic * data.counts) ** 2)
+
+
+def _xspec_zeros(variance: np.ndarray, of_background: np.ndarray | None, ratio: np.ndarray | None) -> np.ndarray:
     """XSPEC's variance of empty bins: 1, min(1, ratio^2) with empty background, 0 with a filled one."""
-    if background is None or ratio is None:
-        return np.where(counts > 0, variance, 1.0)
-    return np.where(counts > 0, variance, np.where(background > 0, 0.0, np.minimum(1.0, ratio**2)))
+    if of_background is None or ratio is None:
+        return np.where(variance > 0, variance, 1.0)
+    return np.where(variance > 0, variance, np.where(of_background > 0, 0.0, np.minimum(1.0, ratio**2)))
 
 
 def _check_errors(observation: Observation, selection: Selection) -> None:

@@ -219,8 +219,10 @@ def _expected_background(selection: Selection, expected: np.ndarray) -> np.ndarr
 
 def _residuals(selection: Selection, expected: np.ndarray) -> np.ndarray:
     """The signed root of the fit statistic in each bin: the deviation of the data in sigma."""
-    data = densities.STATISTICS[selection.statistic].data(selection)
-    values = _statistic(selection.statistic, jnp.asarray(expected), tuple(map(jnp.asarray, data)))
+    # The L statistic of a perfect fit is not 0.
+    name = "wstat" if selection.statistic == "lstat" else selection.statistic
+    data = densities.STATISTICS[name].data(selection)
+    values = _statistic(name, jnp.asarray(expected), tuple(map(jnp.asarray, data)))
     excess = selection.counts - expected - _scaled_background(selection)[0]
     return np.sign(excess) * np.sqrt(np.maximum(np.asarray(values), 0.0))
 

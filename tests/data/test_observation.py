@@ -118,6 +118,19 @@ def test_info_tells_selection_grouping_flags_and_sources(response):
             {"statistic": "wstat", "background": Background(np.ones(10), 1.0, errors=np.ones(10))},
             "wstat needs Poisson background counts, but these have errors: use 'pgstat'",
         ),
+        (
+            {"statistic": "lstat", "background": Background(np.ones(10), 1.0, errors=np.ones(10))},
+            "lstat needs Poisson background counts, but these have errors: use 'pgstat'",
+        ),
+        ({"statistic": "lstat"}, "lstat needs a background; without one use 'cstat'"),
+        ({"statistic": "chi2", "variance": "gauss"}, "no variance is called 'gauss'; there are data, model, gehrels"),
+        ({"variance": "gehrels"}, "only chi2 takes a variance or a systematic error, not cstat"),
+        ({"model_systematic": 0.1}, "only chi2 takes a variance or a systematic error, not cstat"),
+        ({"statistic": "chi2", "model_systematic": -0.1}, "a fraction of the model, 0 or more, got -0.1"),
+        (
+            {"variance": "gehrels", "errors": np.ones(10)},
+            "'gehrels' is that of Poisson counts, but these have Gaussian errors: use 'data'",
+        ),
     ],
 )
 def test_wrong_values_are_refused(response, change, message):

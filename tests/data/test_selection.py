@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from jaxspec import chi_squared
 from jaxspec.data import Background, Observation, Response
 
 # `observation` has channels 1 to 10 of 1 keV from 1 to 11 keV.
@@ -82,11 +83,7 @@ def test_edges_that_only_touch_do_not_overlap(observation):
 def test_single_precision_edges_touch_too():
     edges = np.array([0.29, 0.3, 0.31], dtype=np.float32)
     observation = Observation([1, 1], Response.diagonal(edges), 1.0)
-    assert (
-        kept(observation.notice("0.3-0.31 keV"))
-        == kept(observation.notice("0.3-0.31 keV", partial=False))
-        == [2]
-    )
+    assert kept(observation.notice("0.3-0.31 keV")) == kept(observation.notice("0.3-0.31 keV", partial=False)) == [2]
 
 
 def test_bad_channels_are_ignored_by_word(response):
@@ -113,9 +110,7 @@ STEPS = [
 def test_the_order_of_calls_does_not_matter(steps):
     background = Background(np.arange(10.0), 20.0)
     response = Response.diagonal(np.arange(1.0, 12.0))
-    observation = Observation(
-        [4, 0, 3, 6, 1, 2, 8, 0, 5, 7], response, 1.0, background, quality=[0] * 9 + [1]
-    )
+    observation = Observation([4, 0, 3, 6, 1, 2, 8, 0, 5, 7], response, 1.0, background, quality=[0] * 9 + [1])
     for step in steps:
         observation = step(observation)
     # Channels 2, 3 | 5, 6, 7 | 9 with counts 0 3 | 1 2 8 | 5.
@@ -143,9 +138,7 @@ def test_the_ratio_holds_exposure_area_and_region(observation):
 
 def test_the_ratio_follows_scalings_of_single_channels(response):
     background = Background(np.ones(10), 2.0, area_scale=np.arange(1.0, 11.0), back_scale=4.0)
-    observation = Observation(
-        np.ones(10), response, 1.0, background, area_scale=0.5, back_scale=np.full(10, 3.0)
-    )
+    observation = Observation(np.ones(10), response, 1.0, background, area_scale=0.5, back_scale=np.full(10, 3.0))
     assert_allclose(observation.selection().ratio, 0.5 * 3 / (2 * np.arange(1, 11) * 4))
 
 
@@ -198,6 +191,68 @@ def test_empty_bins_have_xspec_s_variance():
     assert_allclose(selection.errors**2 + (0.5 * selection.background_errors) ** 2, [0.25, 1, 9, 10])
     alone = Observation([0, 0, 9, 9], response, 1.0, statistic="chi2").selection()
     assert_allclose(alone.errors**2, [1, 1, 9, 9])
+
+
+# The errors of net counts that XSPEC 12.10.1m gives, from Sherpa's tests (sherpa/stats/tests/test_stats.py): exposures
+# and BACKSCAL of source and background, errors for these counts.
+XSPEC_SOURCE, XSPEC_BACKGROUND = [0, 0, 0, 1, 3, 1, 1, 3, 3], [0, 1, 3, 0, 0, 1, 3, 1, 3]
+XSPEC_ERRORS = {
+    (1, 1, 1, 1): [1, 1, 1.73205078, 1, 1.73205078, 1.41421354, 2, 2, 2.44948983],
+    (1, 10, 1, 1): [0.1, 0.1, 0.173205078, 1, 1.73205078, 1.0049876, 1.01488912, 1.73493516, 1.74068952],
+    (1, 0.1, 1, 1): [1, 10, 17.320507, 1, 1.73205078, 10.0498753, 17.3493519, 10.1488914, 17.4068947],
+    (100, 10, 0.1, 0.2): [1, 5, 8.66025388, 1, 1.73205081, 5.09901941, 8.7177977, 5.29150255, 8.83176103],
+    (100, 50, 0.1, 0.4): [0.5, 0.5, 0.866025407, 1, 1.73205081, 1.11803403, 1.32287564, 1.80277564, 1.93649177],
+    (100, 200, 0.1, 0.2): [0.25, 0.25, 0.433012703, 1, 1.73205081, 1.03077637, 1.08972471, 1.75, 1.78535711],
+}
+
+
+@pytest.mark.parametrize(("exposure", "other", "scale", "other_scale"), XSPEC_ERRORS)
+def test_errors_of_few_counts_are_those_of_xspec(exposure, other, scale, other_scale):
+    background = Background(XSPEC_BACKGROUND, other, back_scale=other_scale)
+    response = Response.diagonal(np.arange(1.0, 11.0))
+    source = Observation(XSPEC_SOURCE, response, exposure, background, back_scale=scale, statistic="chi2").selection()
+    errors = np.hypot(source.errors, source.ratio * source.background_errors)
+    assert_allclose(errors, XSPEC_ERRORS[exposure, other, scale, other_scale], rtol=1e-6)
+    variance = chi_squared.data_variance(XSPEC_SOURCE, XSPEC_BACKGROUND, source.ratio)
+    assert_allclose(np.sqrt(variance), errors, rtol=1e-12)
+
+
+def test_gehrels_errors_are_upper_limits_of_the_counts_in_a_bin(observation):
+    selection = observation.with_statistic("chi2", variance="gehrels").group("constant", 5).selection()
+    # counts 14 and 22, background 10 and 35
+    assert_allclose(selection.errors, 1 + np.sqrt([14.75, 22.75]), rtol=1e-12)
+    assert_allclose(selection.background_errors, 1 + np.sqrt([10.75, 35.75]), rtol=1e-12)
+
+
+def test_churazov_errors_are_those_of_the_mean_over_neighbours(observation):
+    selection = observation.with_statistic("chi2", variance="churazov").selection()
+    # counts 4 0 3 6 1 2 8 0 5 7; background 0 to 9
+    assert_allclose(selection.errors[[0, 4, 9]] ** 2, [7 / 3, 4, 4], rtol=1e-12)
+    assert_allclose(selection.background_errors[[0, 4, 9]] ** 2, [1, 4, 8], rtol=1e-12)
+
+
+def test_the_variance_of_the_model_holds_background_and_systematic_errors(response):
+    background = Background(np.full(10, 8.0), 2.0, systematic=np.full(10, 0.25))
+    observation = Observation(np.full(10, 20.0), response, 1.0, background, systematic=np.full(10, 0.1))
+    changed = observation.with_statistic("chi2", variance="model", systematic=0.02)
+    selection = changed.selection()
+    assert selection.statistic == "chi2 model"
+    assert selection.systematic == 0.02
+    # 0.5 * 8 in the source region; 0.25 * (8 + (0.25 * 8)^2) of what is subtracted; (0.1 * 20)^2
+    assert_allclose(selection.added_variance, 4 + 3 + 4, rtol=1e-12)
+    assert "chi2: chosen by the user, variance model, systematic error 0.02 of the model" in changed.info()
+
+
+def test_another_statistic_forgets_the_variance(observation):
+    changed = observation.with_statistic("chi2", variance="gehrels").with_statistic("wstat")
+    assert changed.variance == "data"
+    assert changed.selection().statistic == "wstat"
+
+
+def test_the_l_statistic_has_the_data_of_w(observation):
+    selection = observation.with_statistic("lstat").selection()
+    assert_array_equal(selection.background, np.arange(10.0))
+    assert_array_equal(selection.ratio, np.full(10, 0.25))
 
 
 def test_systematic_errors_count_in_chi_squared_only(response):
@@ -268,9 +323,7 @@ def test_bad_is_no_range_to_notice(observation):
 
 
 def test_a_range_narrower_than_a_bin_of_the_file_is_refused_only_with_that_grouping(response):
-    observation = Observation(np.ones(10), response, 1.0, grouping=[1] + [-1] * 9).notice(
-        "3-5 keV", partial=False
-    )
+    observation = Observation(np.ones(10), response, 1.0, grouping=[1] + [-1] * 9).notice("3-5 keV", partial=False)
     with pytest.raises(ValueError, match="no channel is left"):
         observation.selection()
     assert kept(observation.group(None)) == [3, 4]
