@@ -80,13 +80,18 @@ def best_optimum(density: Density, target: str, starts: int) -> tuple[_optimum.O
     Raises `ValueError` where the density is finite at none of the starting points.
     """
     offsets = spread_normally(starts, len(density.space.kinds))
-    found = _optimum.climb(density, _optimum.starting_points(density, offsets), target)
+    found = _in_numpy(_optimum.climb(density, _optimum.starting_points(density, offsets), target))
     best = _best(found)
     # Once more around the best: the first round may end in a lesser maximum beside it, from all its far starts.
-    again = _optimum.climb(density, best.u + _optimum.SPREAD * offsets, target)
+    again = _in_numpy(_optimum.climb(density, best.u + _optimum.SPREAD * offsets, target))
     found = jax.tree.map(lambda *rounds: np.concatenate(rounds), found, again)
     best = _best(found)
     return best, int(np.sum(found.cost < best.cost + 0.01))
+
+
+def _in_numpy(found: _optimum.Optimum) -> _optimum.Optimum:
+    """On the host: to pick one of several there compiles nothing."""
+    return jax.tree.map(np.asarray, found)
 
 
 def _best(found: _optimum.Optimum) -> _optimum.Optimum:

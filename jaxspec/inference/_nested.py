@@ -46,7 +46,7 @@ def _padded(program: Any, density: Density, points: np.ndarray) -> np.ndarray:
     n = len(points)
     size = max(128, 1 << (n - 1).bit_length())
     padded = np.concatenate([points, np.broadcast_to(points[:1], (size - n, points.shape[1]))])
-    return np.array(program(density, padded)[:n])
+    return np.array(program(density, padded))[:n]  # cut by numpy: JAX would compile a cut of every length
 
 
 def run(problem: Problem, settings: UltraNest, key: jax.Array, show: bool) -> Nested:
@@ -57,13 +57,14 @@ def run(problem: Problem, settings: UltraNest, key: jax.Array, show: bool) -> Ne
         raise ImportError(
             "UltraNest is an extra: pip install 'jaxspec-engine[ultranest]' (needs a C compiler)"
         ) from error
-    with _quiet(), _numpy_seed(key):
+    with _numpy_seed(key):
         sampler = ReactiveNestedSampler(
             list(problem.names),
             lambda thetas: _padded(_log_likelihoods, problem.density, thetas),
             lambda cubes: _padded(_from_cube, problem.density, cubes),
             vectorized=True,
         )
+        sampler.logger.setLevel(logging.WARNING)  # it logs each iteration, and sets its level when it is made
         found = sampler.run(
             min_num_live_points=settings.live_points,
             frac_remain=settings.frac_remain,
@@ -80,18 +81,6 @@ def run(problem: Problem, settings: UltraNest, key: jax.Array, show: bool) -> Ne
         likelihood_calls=int(found["ncall"]),
         ess=float(found["ess"]),
     )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """UltraNest logs each iteration; its warnings are kept."""
-    logger = logging.getLogger("ultranest")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 @contextlib.contextmanager

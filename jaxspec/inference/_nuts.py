@@ -31,9 +31,9 @@ class Chains(NamedTuple):
 class _Whitened(NamedTuple):
     """The unbounded space seen from an optimum: u = centre + scale z, so that z is about normal."""
 
-    centre: jax.Array
-    scale: jax.Array
-    cost: jax.Array  # at the centre
+    centre: np.ndarray
+    scale: np.ndarray
+    cost: np.ndarray  # at the centre
 
 
 def whiten(optimum: _optimum.Optimum) -> _Whitened:
@@ -43,10 +43,10 @@ def whiten(optimum: _optimum.Optimum) -> _Whitened:
     """
     values, vectors = np.linalg.eigh(np.asarray(optimum.curvature))
     widths = 1.0 / np.sqrt(np.maximum(values, 1.0 / 9.0))
-    return _Whitened(optimum.u, jnp.asarray(vectors * widths), optimum.cost)
+    return _Whitened(optimum.u, vectors * widths, optimum.cost)
 
 
-def _kernel(density: Density, frame: _Whitened, settings: NUTS, keys: jax.Array) -> tuple[Any, Any]:
+def _kernel(density: Density, frame: _Whitened, settings: NUTS, key: jax.Array) -> tuple[Any, Any]:
     """The first state of all chains, at the optimum, and the function that moves them by one draw."""
     from numpyro.infer.hmc import hmc
 
@@ -70,20 +70,20 @@ def _kernel(density: Density, frame: _Whitened, settings: NUTS, keys: jax.Array)
             rng_key=key,
         )
 
-    state = jax.vmap(first)(keys)
+    state = jax.vmap(first)(jax.random.split(key, settings.chains))
     potentials.pop()
-    return state, jax.vmap(step)
+    return state, _optimum.each(step)
 
 
 @functools.partial(jax.jit, static_argnames="settings")
 def _chunk(
-    density: Density, frame: _Whitened, settings: NUTS, keys: jax.Array, state: Any, begin: jax.Array
+    density: Density, frame: _Whitened, settings: NUTS, key: jax.Array, state: Any, begin: np.bool
 ) -> tuple[Any, Chains]:
     """`_CHUNK` steps of all chains. Where `begin` is true they start at the optimum, else they go on from `state`.
 
     Start, warm-up and draws share this one program: each further one would compile the kernel again.
     """
-    first, step = _kernel(density, frame, settings, keys)
+    first, step = _kernel(density, frame, settings, key)
     state = jax.tree.map(lambda a, b: jnp.where(begin, a, b), first, state)
 
     def body(state, _):
@@ -97,14 +97,36 @@ def _chunk(
 def run(density: Density, optimum: _optimum.Optimum, settings: NUTS, key: jax.Array, progress: Any) -> Chains:
     """Warm-up and draws of all chains; `progress(n)` is told how many steps have been made."""
     frame = whiten(optimum)
-    keys = jax.random.split(key, settings.chains)
-    shape = jax.eval_shape(lambda d, f, k: _kernel(d, f, settings, k)[0], density, frame, keys)
-    state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
+    state = _no_state(density, frame, settings, key)
     pieces, done = [], 0
     while done < settings.warmup + settings.draws:
-        state, piece = _chunk(density, frame, settings, keys, state, jnp.asarray(done == 0))
+        state, piece = _chunk(density, frame, settings, key, state, np.bool(done == 0))
         pieces.append(jax.tree.map(np.asarray, piece))
         done += _CHUNK
         progress(_CHUNK)
     joined = jax.tree.map(lambda *parts: np.concatenate(parts).swapaxes(0, 1), *pieces)
     return jax.tree.map(lambda array: array[:, settings.warmup : settings.warmup + settings.draws], joined)
+
+
+def compile_ahead(density: Density, settings: NUTS, key: jax.Array) -> None:
+    """Compiles what `run` will call; meant for a thread, while the optimum is sought.
+
+    The way to have a program compiled is to call it: with a density that is NaN, every trajectory ends at once.
+    """
+    n = len(density.space.kinds)
+    frame = _Whitened(np.zeros(n), np.eye(n), np.array(np.nan))
+    jax.block_until_ready(
+        _chunk(density, frame, settings, key, _no_state(density, frame, settings, key), np.bool(True))
+    )
+
+
+def _no_state(density: Density, frame: _Whitened, settings: NUTS, key: jax.Array) -> Any:
+    """A state of the right shapes, for the argument of `_chunk` that a first call does not read."""
+    shapes = jax.eval_shape(lambda d, f, k: _kernel(d, f, settings, k)[0], density, frame, key)
+    return jax.tree.map(lambda leaf: _zeros(leaf, key), shapes)
+
+
+def _zeros(leaf: Any, key: jax.Array) -> Any:
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jnp.broadcast_to(key, leaf.shape)
+    return np.zeros(leaf.shape, leaf.dtype)

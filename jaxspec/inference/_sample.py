@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import warnings
 
 import jax
@@ -53,7 +54,10 @@ def sample(
 
 
 def _by_nuts(problem: Problem, method: NUTS, key: jax.Array, progress: bool | None) -> Posterior:
-    optimum, _ = best_optimum(problem.density, "sampled", N_STARTS)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        compiled = pool.submit(_nuts.compile_ahead, problem.density, method, key)
+        optimum, _ = best_optimum(problem.density, "sampled", N_STARTS)
+        compiled.result()
     total = method.warmup + method.draws
     with progress_bar.bar(total, f"NUTS, {method.chains} chains", progress) as advance:
         chains = _nuts.run(problem.density, optimum, method, key, advance)
