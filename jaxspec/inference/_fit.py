@@ -26,7 +26,8 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -
 
     Several damped Gauss-Newton climbs run at once in one compiled program: one from the model's present values, the
     others spread around it, and then as many around the best that they found. The covariance is the inverse of the
-    exact second derivatives at the best maximum.
+    exact second derivatives at the best maximum. A parameter at its bound, or one that the data do not constrain, has
+    no such error: it is NaN, and the others' are those with this one held.
 
     Args:
         problem: what to fit.
@@ -39,31 +40,38 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -
         problem.require_priors()
     target = "posterior" if use_priors else "likelihood"
     found, reached = best_optimum(problem.density, target, starts)
-    curvature = np.asarray(_exact_curvature(problem.density, found.u, target))
-    covariance, trouble = _covariance(curvature, np.asarray(found.curvature))
     space = problem.density.space
     theta, slope = jax.jvp(space.values, (found.u,), (jnp.ones_like(found.u),))
-    if not found.gain < _optimum.TOLERANCE:
-        trouble.insert(
-            0, f"the climb stopped after {int(found.steps)} steps with ln L still rising by {found.gain:.2g}"
-        )
-    errors = np.asarray(slope) * np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    at_bound = _at_bound(problem, np.asarray(theta), np.abs(errors))
-    trouble += [f"{name} lies at its bound" for name in at_bound]
+    curvatures = np.asarray(_exact_curvature(problem.density, found.u, target)), found.curvature
+    covariance, doubtful = _covariance(*curvatures)
     widths = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    trouble += [
-        f"the data do not constrain {name}"
+    at_bound = _at_bound(problem, np.asarray(theta), np.abs(np.asarray(slope)) * widths)
+    loose = [
+        name
         for name, kind, width in zip(problem.names, space.kinds, widths)
         if kind != "real" and width > _UNCONSTRAINED and name not in at_bound
     ]
+    kept = [i for i, name in enumerate(problem.names) if name not in (*at_bound, *loose)]
+    if len(kept) < len(problem.names):
+        # The normal approximation says nothing of these: the others' errors are those with these held.
+        block = np.ix_(kept, kept)
+        covariance = np.zeros_like(covariance)
+        covariance[block], doubtful = _covariance(*(curvature[block] for curvature in curvatures))
+    trouble = [f"{name} lies at its bound" for name in at_bound]
+    trouble += [f"the data do not constrain {name}" for name in loose]
+    if doubtful:
+        trouble.insert(0, "the curvature at the maximum is not positive in every direction: errors are not reliable")
+    converged = bool(found.gain < _optimum.TOLERANCE)
+    if not converged:
+        rising = f"with ln L still rising by {found.gain:.2g}"
+        trouble.insert(0, f"the climb stopped after {int(found.steps)} steps {rising}")
     result = BestFit(
         problem=problem,
         theta=np.asarray(theta),
         u=np.asarray(found.u),
         covariance_u=covariance,
-        slope=np.asarray(slope),
         statistics=np.array(list(problem.statistics(dict(zip(problem.names, theta))).values())),
-        converged=bool(found.gain < _optimum.TOLERANCE),
+        converged=converged,
         troubles=tuple(trouble),
         starts_agreeing=reached,
         n_starts=2 * starts,
@@ -110,14 +118,13 @@ def _exact_curvature(density: Density, u: jax.Array, target: str) -> jax.Array:
     return jax.hessian(lambda point: _optimum.cost(density, point, target))(u)
 
 
-def _covariance(exact: np.ndarray, gauss_newton: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The inverse of the curvature, in the unbounded space, and what is wrong with it."""
+def _covariance(exact: np.ndarray, gauss_newton: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The inverse of the curvature, in the unbounded space; and whether it had to be that of Gauss and Newton."""
     scale = np.sqrt(np.maximum(np.abs(np.diag(exact)), 1e-300))
     values, vectors = np.linalg.eigh(exact / np.outer(scale, scale))
-    if np.all(np.isfinite(values)) and values[0] > 1e-10:
-        return (vectors / values) @ vectors.T / np.outer(scale, scale), []
-    problem = "the curvature at the maximum is not positive in every direction: errors are not reliable"
-    return np.linalg.pinv(gauss_newton, hermitian=True), [problem]
+    if len(values) == 0 or (np.all(np.isfinite(values)) and values[0] > 1e-10):
+        return (vectors / values) @ vectors.T / np.outer(scale, scale), False
+    return np.linalg.pinv(gauss_newton, hermitian=True), True
 
 
 def _at_bound(problem: Problem, theta: np.ndarray, errors: np.ndarray) -> list[str]:

@@ -25,6 +25,12 @@ def _from_unbounded(density: Density, u: jax.Array) -> jax.Array:
     return jax.vmap(lambda point: density.layout.all_values(density.space.values(point)))(u)
 
 
+@jax.jit
+def _slopes(density: Density, u: jax.Array) -> jax.Array:
+    """Of all parameters in the coordinates of the unbounded space, (n_parameters, n)."""
+    return jax.jacfwd(lambda point: density.layout.all_values(density.space.values(point)))(u)
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class BestFit(Result):
     """The maximum of a likelihood, or of a posterior density.
@@ -37,8 +43,7 @@ class BestFit(Result):
     problem: Problem
     theta: np.ndarray  # the free parameters at the maximum, (n,)
     u: np.ndarray  # the same in the unbounded space
-    covariance_u: np.ndarray
-    slope: np.ndarray  # of theta in u
+    covariance_u: np.ndarray  # zero for parameters that have no error: at a bound, or not constrained
     statistics: np.ndarray  # the fit statistic of each observation
     converged: bool
     troubles: tuple[str, ...]  # what is wrong with the fit, in words
@@ -71,13 +76,23 @@ class BestFit(Result):
         """The best value of every parameter, frozen and linked ones included."""
         return dict(zip(self.problem.model.parameters, map(float, self.points[0])))
 
+    @functools.cached_property
+    def _covariance_of_all(self) -> np.ndarray:
+        """The covariance of all parameters, linearised; NaN where one has no error."""
+        slopes = np.asarray(_slopes(self.problem.density, jnp.asarray(self.u)))
+        covariance = slopes @ self.covariance_u @ slopes.T
+        without = np.diag(covariance) <= 0
+        covariance[without] = covariance[:, without] = np.nan
+        return covariance
+
     @property
     def covariance(self) -> Any:
-        """The covariance of the free parameters as a pandas table."""
+        """The covariance of the free parameters as a pandas table; NaN where one has no error."""
         import pandas as pd
 
-        matrix = self.covariance_u * np.outer(self.slope, self.slope)
-        return pd.DataFrame(matrix, index=list(self.problem.names), columns=list(self.problem.names))
+        free = list(self.problem.density.layout.free)
+        names = list(self.problem.names)
+        return pd.DataFrame(self._covariance_of_all[np.ix_(free, free)], index=names, columns=names)
 
     @property
     def correlations(self) -> Any:
@@ -88,8 +103,9 @@ class BestFit(Result):
 
     @property
     def errors(self) -> dict[str, float]:
-        """The standard deviations of the free parameters, from the covariance."""
-        return dict(zip(self.problem.names, np.sqrt(np.diag(self.covariance)).tolist()))
+        """The standard deviations of free and linked parameters; NaN for one at its bound or not constrained."""
+        deviations = dict(zip(self.problem.model.parameters, np.sqrt(np.diag(self._covariance_of_all)).tolist()))
+        return {name: deviations[name] for name in self.varied}
 
     @property
     def statistic(self) -> float:
@@ -120,22 +136,23 @@ class BestFit(Result):
         """Value, error and interval of each free and linked parameter, as a pandas table.
 
         "error" is the standard deviation; "low" and "high" bound the interval of probability `level` of the normal
-        distribution in the unbounded space. Raises `ValueError` for a level or interval that is none.
+        distribution in the unbounded space. All are NaN for a parameter at its bound or not
+        constrained. Raises `ValueError` for a level or interval that is none.
         """
         import pandas as pd
 
         rows = self.problem.model.parameters
         names = list(rows)
-        low, high = interval_of(self.spread(self.points), level, interval)
-        deviation = np.std(self.spread(self.points), axis=0)
-        errors = {**dict(zip(names, deviation)), **self.errors}
+        errors = np.array(list(self.errors.values()))
         index = [names.index(name) for name in self.varied]
+        bounds = interval_of(self.spread(self.points)[:, index], level, interval)
+        low, high = (np.where(np.isfinite(errors), bound, np.nan) for bound in bounds)
         return pd.DataFrame(
             {
                 "value": self.points[0][index],
-                "error": [errors[name] for name in self.varied],
-                "low": low[index],
-                "high": high[index],
+                "error": errors,
+                "low": low,
+                "high": high,
                 "unit": [rows[name].unit for name in self.varied],
                 "state": [rows[name].state for name in self.varied],
             },

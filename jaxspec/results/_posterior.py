@@ -53,10 +53,15 @@ class Posterior(Result):
     def _chains(self, name: str) -> np.ndarray:
         return self.samples[..., list(self.problem.model.parameters).index(name)]
 
+    @property
+    def _independent(self) -> bool:
+        """Whether the draws are independent ones, whose effective number the sampler tells."""
+        return "ess" in self.statistics
+
     @functools.cached_property
     def ess(self) -> dict[str, float]:
         """The effective number of draws of each free and linked parameter."""
-        if len(self.samples) == 1 and "ess" in self.statistics:
+        if self._independent:
             return dict.fromkeys(self.varied, self.statistics["ess"])
         from numpyro.diagnostics import effective_sample_size
 
@@ -65,7 +70,7 @@ class Posterior(Result):
     @functools.cached_property
     def r_hat(self) -> dict[str, float]:
         """Split R-hat of each free and linked parameter: 1 where chains agree; NaN for independent draws."""
-        if len(self.samples) == 1 and "ess" in self.statistics:
+        if self._independent:
             return dict.fromkeys(self.varied, float("nan"))
         from numpyro.diagnostics import split_gelman_rubin
 
@@ -103,6 +108,8 @@ class Posterior(Result):
         rows = self.problem.model.parameters
         drawn = np.stack([self.draws(name) for name in self.varied], axis=1)
         low, high = interval_of(drawn, level, interval)
+        # Nested sampling has one effective number of draws, in its summary, and no chains to compare.
+        chains = {} if self._independent else {"R-hat": list(self.r_hat.values()), "ESS": list(self.ess.values())}
         return pd.DataFrame(
             {
                 "median": np.median(drawn, axis=0),
@@ -111,8 +118,7 @@ class Posterior(Result):
                 "mean": drawn.mean(axis=0),
                 "sd": drawn.std(axis=0),
                 "unit": [rows[name].unit for name in self.varied],
-                "R-hat": list(self.r_hat.values()),
-                "ESS": list(self.ess.values()),
+                **chains,
                 "state": [rows[name].state for name in self.varied],
             },
             index=list(self.varied),
@@ -129,6 +135,8 @@ class Posterior(Result):
         lines = [f"Posterior: {chains} x {draws} draws by {self.method}"]
         if self.log_evidence is not None:
             lines.append("ln Z = {:.2f} +- {:.2f} (natural logarithm)".format(*self.log_evidence))
+        if self._independent:
+            lines.append(f"{self.statistics['ess']:.0f} effective draws")
         return [*lines, *(f"! {trouble}" for trouble in self.troubles)]
 
     def __repr__(self) -> str:

@@ -35,4 +35,4 @@ def interval(draws: np.ndarray, level: float, kind: str = "equal-tailed") -> tup
 
 def text(table: Any) -> str:
     """A pandas table as text, no column hidden."""
-    return table.to_string(float_format=lambda value: f"{value:.6g}")
+    return table.to_string(float_format=lambda value: f"{value:.5g}")
