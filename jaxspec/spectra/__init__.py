@@ -1,6 +1,7 @@
 """Spectral components and the algebra that joins them: `A + A`, `M * A`, `M * M`, `C(A)`."""
 
 from jaxspec.parameters import parameter
+from jaxspec.spectra._absorption import Phabs, TBabs, VariablePhabs, Wabs
 from jaxspec.spectra._base import (
     AbstractAdditive,
     AbstractComponent,
@@ -71,12 +72,16 @@ __all__ = [
     "ModifiedBlackbody",
     "NonDissipativePhotosphere",
     "NonDissipativePhotosphereDeep",
+    "Phabs",
     "PowerLaw",
     "PowerLawEnergyFlux",
     "PowerLawFlux",
     "Redshift",
     "SmoothlyBrokenPowerLaw",
     "SuperCutoffPowerLaw",
+    "TBabs",
+    "VariablePhabs",
     "VoigtLine",
+    "Wabs",
     "parameter",
 ]

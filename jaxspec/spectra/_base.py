@@ -129,8 +129,10 @@ class AbstractComponent(AbstractSpectrum):
 
     def __repr__(self) -> str:
         fields = [f"{field}={_short(getattr(self, field))}" for field in parameters.declarations(self)]
-        if self.name is not None:
-            fields.append(f"name={self.name!r}")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.metadata.get("static") and value != field.default:
+                fields.append(f"{field.name}={value!r}")
         return f"{type(self).__name__}({', '.join(fields)})"
 
 
