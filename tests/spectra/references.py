@@ -399,6 +399,56 @@ def _absorption() -> dict[str, list[Case]]:
     }
 
 
+def _factors() -> dict[str, list[Case]]:
+    s = spectra
+
+    def klein_nishina(E: Any) -> Any:
+        x = E / mpf("510.99895")
+        first = (1 + x) / x**3 * (2 * x * (1 + x) / (1 + 2 * x) - log(1 + 2 * x))
+        return mpf(3) / 4 * (first + log(1 + 2 * x) / (2 * x) - (1 + 3 * x) / (1 + 2 * x) ** 2)
+
+    return {
+        "Edge": [
+            xspec(s.Edge(energy=7, depth=1), "edge", 0),
+            xspec(s.Edge(energy=1.1, depth=0.4), "edge", 1),
+        ],
+        "SmearedEdge": [xspec(s.SmearedEdge(energy=7, depth=1, index=-2.67, width=10), "smedge", 0)],
+        "LowEnergyCutoff": [xspec(s.LowEnergyCutoff(cutoff=2), "expabs", 0)],
+        "HighEnergyCutoff": [
+            xspec(s.HighEnergyCutoff(cutoff=10, fold=15), "highecut", 0),
+            formula(
+                s.HighEnergyCutoff(cutoff=10, fold=15), lambda E: 1 if E < 10 else exp((10 - E) / 15), "XSPEC's manual"
+            ),
+        ],
+        "SuperExponentialCutoff": [
+            xspec(s.SuperExponentialCutoff(cutoff=10, alpha=1), "spexpcut", 0),
+            xspec(s.SuperExponentialCutoff(cutoff=30, alpha=2.5), "spexpcut", 1),
+        ],
+        "ExponentialFactor": [
+            xspec(s.ExponentialFactor(amplitude=1, factor=1, start=0.5), "expfac", 0),
+            xspec(s.ExponentialFactor(amplitude=0.5, factor=0.1, start=3), "expfac", 1),
+        ],
+        "PowerLawFactor": [xspec(s.PowerLawFactor(K=1.5, index=-2), "plabs", 0)],
+        "GaussianAbsorption": [
+            xspec(s.GaussianAbsorption(energy=6, sigma=0.5, strength=1), "gabs", 0),
+            xspec(s.GaussianAbsorption(energy=20, sigma=4, strength=3), "gabs", 1),
+        ],
+        "CyclotronAbsorption": [
+            xspec(s.CyclotronAbsorption(energy=30, depth1=2, width1=10, depth2=0.7, width2=20), "cyclabs", 0)
+        ],
+        "ComptonScattering": [
+            xspec(s.ComptonScattering(nH=1), "cabs", 0),
+            xspec(s.ComptonScattering(nH=100), "cabs", 1, rtol=4e-4),  # XSPEC rounds the cross-section to 6.65e-25
+            formula(
+                s.ComptonScattering(nH=100),
+                lambda E: exp(-1.21 * 100 * mpf("0.0066524587") * klein_nishina(E)),
+                "Klein-Nishina with 30 digits",
+                1e-8,
+            ),
+        ],
+    }
+
+
 VOIGT = 1e-4
 DISK = np.geomspace(0.05, 40, 7)
 REFERENCES: dict[str, Sequence[Case]] = {
@@ -406,6 +456,7 @@ REFERENCES: dict[str, Sequence[Case]] = {
     **_bursts_and_heat(),
     **_lines(),
     **_absorption(),
+    **_factors(),
     **_scales(),
 }
 
@@ -421,6 +472,10 @@ KINKS: dict[str, Sequence[float]] = {
     "BandPeak": [390.0],
     "BandEnergyFlux": [390.0],
     "Bremsstrahlung": [0.21, 2.1, 7.0, 35.0, 105.0, 350.0],
+    "Edge": [7.0],
+    "SmearedEdge": [7.0],
+    "HighEnergyCutoff": [10.0],
+    "ExponentialFactor": [0.5],
     "TBabs": EDGES,
     "Phabs": EDGES,
     "VariablePhabs": EDGES,
