@@ -47,7 +47,7 @@ class Bins(eqx.Module):
         edges = jnp.exp(jnp.linspace(jnp.log(low), jnp.log(high), pieces + 1))
         return cls.of(edges[:-1], edges[1:], order)
 
-    def stretched(self, factor: jax.Array) -> Bins:
+    def stretched(self, factor: Any) -> Bins:
         """The bins with all energies multiplied by a factor."""
         return jax.tree.map(lambda energies: energies * factor, self)
 
