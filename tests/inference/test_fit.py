@@ -32,6 +32,7 @@ def test_the_errors_of_the_seed_are_those_of_the_reference(seed_fit, reference):
 
 def test_the_linked_parameter_has_the_best_value_of_what_it_follows(seed_fit):
     assert seed_fit.values["src1.blackbody.kT"] == seed_fit.values["src2.blackbody.kT"]
+    assert_allclose(seed_fit.errors["src1.blackbody.kT"], seed_fit.errors["src2.blackbody.kT"], rtol=0.01)
 
 
 def test_the_maximum_is_that_of_the_reference(seed_fit, reference):
@@ -40,8 +41,9 @@ def test_the_maximum_is_that_of_the_reference(seed_fit, reference):
 
 def test_no_point_around_the_maximum_is_higher(seed_fit, seed_problem):
     rng = np.random.default_rng(0)
+    errors = np.array([seed_fit.errors[name] for name in seed_problem.names])
     for scale in (1e-3, 1e-2, 0.1):
-        theta = seed_fit.theta + scale * rng.normal(size=(5, 5)) * list(seed_fit.errors.values())
+        theta = seed_fit.theta + scale * rng.normal(size=(5, 5)) * errors
         assert all(seed_problem.log_likelihood_and_gradient(jnp.asarray(t))[0] < seed_fit.log_likelihood for t in theta)
 
 
@@ -64,7 +66,7 @@ def test_information_criteria_come_from_the_likelihood_alone(seed_fit):
 
 
 def test_the_covariance_is_the_inverse_of_the_second_derivatives(seed_fit, seed_problem):
-    steps = np.diag(1e-3 * np.array(list(seed_fit.errors.values())))
+    steps = np.diag(1e-3 * np.array([seed_fit.errors[name] for name in seed_problem.names]))
     ends = [
         [seed_problem.log_likelihood_and_gradient(jnp.asarray(seed_fit.theta + sign * step))[1] for step in steps]
         for sign in (1, -1)
@@ -152,6 +154,10 @@ def test_a_parameter_at_its_bound_is_named(line):
     with pytest.warns(UserWarning, match="a.powerlaw.index lies at its bound"):
         best = fit(Problem(model, line))
     assert_allclose(best.values["a.powerlaw.index"], -1, rtol=1e-5)
+    # It has no error of a normal distribution; the scale has that of Poisson counts, with the index held.
+    assert np.isnan(best.errors["a.powerlaw.index"])
+    relative = best.errors["a.powerlaw.K"] / best.values["a.powerlaw.K"]
+    assert_allclose(relative, line.counts.sum() ** -0.5, rtol=1e-4)
 
 
 def test_a_source_that_is_not_there_lies_at_the_bound_zero(line):

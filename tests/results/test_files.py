@@ -317,7 +317,7 @@ print(json.dumps([type(result.problem.model["a"].spectrum).__name__, float(resul
 def test_a_component_that_is_not_to_be_found_is_named(tmp_path, counts):
     (tmp_path / "r").mkdir()
     code = (
-        COMPONENT
+        COMPONENT.replace("Mine", "Unseen")
         + f"""
 import jaxspec, numpy as np, json, jax
 from jaxspec import *
