@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
@@ -120,7 +120,7 @@ class AbstractComponent(AbstractSpectrum):
     def map_components(self, function: Callable[[AbstractComponent], AbstractComponent]) -> AbstractComponent:
         return function(self)
 
-    def with_fields(self, **fields: Any) -> AbstractComponent:
+    def with_fields(self, **fields: Any) -> Self:
         """The same component with other fields, unchecked and unconverted: they may be traced."""
         new = object.__new__(type(self))
         for field in dataclasses.fields(self):
@@ -221,7 +221,7 @@ class Product(AbstractSpectrum):
         for factor in (left, right):
             if not isinstance(factor, AbstractSpectrum):
                 raise _no_spectrum(factor, "*")
-            if factor.kind == "convolution":
+            if isinstance(factor, AbstractConvolution):
                 raise TypeError(f"{factor!r} is a convolution: write {factor.label}(spectrum)")
         if left.kind == right.kind == "additive":
             raise TypeError(f"{left!r} and {right!r} are both additive: one factor of a product is multiplicative")
