@@ -63,6 +63,66 @@ def test_the_mean_of_simulated_cstat_is_the_expected_one():
     assert_allclose(stat.var(), variance, rtol=0.03)
 
 
+@pytest.mark.parametrize("mu", [0.0, 1e-6, 0.01, 0.7, 5.0, 24.0, 26.0, 90.0, 400.0, 1e6])
+def test_moments_of_cstat_are_the_exact_sums_also_where_not_every_count_is_summed(mu):
+    moments = goodness.cstat_moments(mu)
+    assert_allclose((moments.mean[0], moments.variance[0]), goodness.expected_cstat(mu), rtol=1e-6, atol=1e-12)
+    assert_allclose(moments.slope_variance, 1 / mu if mu else 0.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("s", "b", "alpha"), [(0.3, 0.2, 1.0), (2.0, 0.5, 0.3), (4.0, 8.0, 0.5), (30.0, 40.0, 1.0), (0.0, 3.0, 0.1)]
+)
+def test_moments_of_wstat_are_those_of_simulated_counts_in_both_regions(s, b, alpha):
+    rng = np.random.default_rng(6)
+    counts, background = rng.poisson(s + alpha * b, 200_000), rng.poisson(b, 200_000)
+    simulated = np.asarray(statistics.wstat(s, counts, background, alpha))
+    behind = np.asarray(statistics.profiled_background(s, counts, background, alpha))
+    slope = 1 - np.where(counts > 0, counts / np.maximum(s + alpha * behind, 1e-300), 0)
+    moments = goodness.wstat_moments(s, b, alpha)
+    assert_allclose(moments.mean[0], simulated.mean(), atol=5 * np.sqrt(moments.variance[0] / 200_000))
+    assert_allclose(moments.variance[0], simulated.var(), rtol=0.04)
+    assert_allclose(moments.slope_variance[0], slope.var(), rtol=0.04)
+    expected = np.cov(simulated, slope)[0, 1]
+    assert_allclose(moments.covariance[0], expected, atol=0.03 * np.sqrt(simulated.var() * slope.var()))
+
+
+@pytest.mark.parametrize(("s", "b", "sigma", "alpha"), [(3.0, 6.0, 1.5, 0.5), (40.0, 30.0, 4.0, 1.0)])
+def test_moments_of_pgstat_are_those_of_simulated_counts(s, b, sigma, alpha):
+    rng = np.random.default_rng(7)
+    counts, background = rng.poisson(s + alpha * b, 200_000), rng.normal(b, sigma, 200_000)
+    simulated = np.asarray(statistics.pgstat(s, counts, background, sigma, alpha))
+    moments = goodness.pgstat_moments(s, b, sigma, alpha)
+    assert_allclose(moments.mean[0], simulated.mean(), atol=5 * np.sqrt(moments.variance[0] / 200_000))
+    assert_allclose(moments.variance[0], simulated.var(), rtol=0.04)
+
+
+@pytest.mark.parametrize(
+    "moments", [goodness.wstat_moments(500.0, 400.0, 1.0), goodness.pgstat_moments(500.0, 400.0, 20.0, 1.0)]
+)
+def test_moments_at_many_counts_are_those_of_chi_squared(moments):
+    assert_allclose((moments.mean[0], moments.variance[0], moments.share[0]), (1, 2, 1), rtol=0.01)
+
+
+def test_moments_of_many_bins_are_those_of_each():
+    s = np.geomspace(0.1, 200, 300)
+    together = goodness.wstat_moments(s, 2.0, 0.5)
+    for i in (0, 127, 128, 299):
+        assert_allclose([x[i] for x in together], np.ravel(goodness.wstat_moments(s[i], 2.0, 0.5)), rtol=1e-12)
+
+
+def test_a_fit_of_many_counts_takes_away_its_parameters():
+    x = np.linspace(0, 1, 50)
+    moments = goodness.Moments(np.ones(50), np.full(50, 2.0), np.zeros(50), 1 / (5 + x), np.ones(50))
+    assert_allclose(goodness.of_fit(moments, np.stack([1 + x, x**2, x**3], axis=1)), (47, np.sqrt(94)), rtol=1e-12)
+
+
+def test_a_parameter_that_changes_nothing_takes_nothing_away():
+    x = np.linspace(0, 1, 50)
+    moments = goodness.Moments(np.ones(50), np.full(50, 2.0), np.zeros(50), np.ones(50), np.ones(50))
+    assert_allclose(goodness.of_fit(moments, np.stack([1 + x, 0 * x], axis=1))[0], 49, rtol=1e-12)
+
+
 N = 40_000
 MODERATE = [(200.0, 20.0, 1.0), (30.0, 30.0, 1.0), (15.0, 100.0, 0.3), (1000.0, 5.0, 1.0)]
 
@@ -101,9 +161,7 @@ def test_the_residual_of_a_perfect_fit_is_zero():
     assert goodness.wstat_residuals(3.0, 7, 8, 0.5) == 0
 
 
-@pytest.mark.parametrize(
-    ("on", "off", "ratio"), [(13, 11, 0.5), (120, 160, 0.2), (5, 40, 0.5), (700, 1, 3.0)]
-)
+@pytest.mark.parametrize(("on", "off", "ratio"), [(13, 11, 0.5), (120, 160, 0.2), (5, 40, 0.5), (700, 1, 3.0)])
 def test_li_ma_is_equation_17(on, off, ratio):
     first = on * np.log((1 + ratio) / ratio * on / (on + off))
     second = off * np.log((1 + ratio) * off / (on + off))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _selection
+from ._bias import background_bias
 from ._checks import check_counts, check_parts, check_variance, choose_statistic
 from ._response import Response
 from ._selectable import Selectable
@@ -158,6 +159,19 @@ class Observation(Selectable):
             self, statistic=statistic, statistic_reason="", variance=variance, model_systematic=float(systematic)
         )
 
+    def significance(self) -> float:
+        """Significance in standard deviations of all selected counts over the background, negative for a deficit.
+
+        By Li & Ma where both are Poisson counts, by Vianello where the background has Gaussian errors; net counts over
+        their error where those of the source are Gaussian. It is that of a source looked for here alone: in a search
+        it is to be lowered for the number of trials.
+
+        Raises `ValueError` for Poisson counts without a background.
+
+        **Reference:** Li & Ma 1983, ApJ 272, 317, eq. 17; Vianello 2018, ApJS 236, 17.
+        """
+        return significance(self)
+
     def selection(self) -> Selection:
         """What the likelihood sees, after noticing and grouping."""
         return _selection.select(self)
@@ -220,6 +234,28 @@ class Observation(Selectable):
         )
 
 
+def significance(observation: Observation) -> float:
+    """The number of `Observation.significance`."""
+    from .. import goodness
+
+    keep, background = _selection.selected(observation), observation.background
+    counts = observation.counts[keep].sum()
+    if background is None:
+        if observation.errors is None:
+            raise ValueError(f"{observation.name}: the significance of Poisson counts needs a background")
+        return float(counts / np.sqrt((observation.errors[keep] ** 2).sum()))
+    ratio, behind = _selection.channel_ratio(observation)[keep], background.counts[keep]
+    scaled = (ratio * behind).sum()
+    variance = (ratio**2 * (behind if background.errors is None else background.errors[keep] ** 2)).sum()
+    if observation.errors is not None:
+        return float((counts - scaled) / np.sqrt((observation.errors[keep] ** 2).sum() + variance))
+    if background.errors is not None:
+        return float(goodness.gaussian_significance(counts, scaled, np.sqrt(variance)))
+    # Of different ratios, the mean that makes the expected background right.
+    common = scaled / behind.sum() if scaled > 0 else ratio.mean()
+    return float(goodness.li_ma(counts, behind.sum(), common))
+
+
 def _why(observation: Observation) -> str:
     """Why this statistic, and what is special about its variance."""
     variance, fraction = observation.variance, observation.model_systematic
@@ -252,6 +288,9 @@ def describe(observation: Observation) -> str:
         f"statistic    {observation.statistic}: {_why(observation)}",
         f"sources      {', '.join(observation.sources) if observation.sources else 'all'}",
     ]
+    bias = background_bias(_selection.select(observation)) if keep.any() else None
+    if bias is not None:
+        lines.append(f"note         {bias}")
     if observation.systematic is not None and observation.statistic != "chi2":
         lines.append(f"note         systematic errors are not used by {observation.statistic}")
     lines += [f"repaired     {text}" for text in observation.repairs]

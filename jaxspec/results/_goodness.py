@@ -18,13 +18,12 @@ _STEP = 1e-3  # of the error, over which derivatives are differences
 _ENOUGH = 10.0  # background counts whose mean stands for what was expected there
 
 
-def expected_statistic(
-    problem: Problem, u: np.ndarray, errors: np.ndarray, expected: dict[str, np.ndarray]
-) -> tuple[float, float] | None:
+def expected_statistic(problem: Problem, u: np.ndarray, errors: np.ndarray) -> tuple[float, float] | None:
     """Mean and standard deviation of the least statistic; None where that of an observation is not known.
 
-    `u` and `errors` are the best values and their errors in the unbounded space, `expected` the source counts there.
+    `u` and `errors` are the best values and their errors in the unbounded space.
     """
+    expected = _counts(problem, u)
     moments = [
         _moments(selection, observation.variance, expected[observation.name])
         for observation, selection in zip(problem.observations, problem.selections)
@@ -36,15 +35,19 @@ def expected_statistic(
     return goodness.of_fit(joined, _jacobian(problem, u, errors))
 
 
+def _counts(problem: Problem, u: np.ndarray) -> dict[str, np.ndarray]:
+    theta = problem.density.space.values(jnp.asarray(u))
+    return {name: np.asarray(c) for name, c in problem.expected_counts(dict(zip(problem.names, theta))).items()}
+
+
 def _jacobian(problem: Problem, u: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """(n_bins, n) derivatives of the expected counts, as differences: the program for the counts is compiled already."""
+    """(n_bins, n) derivatives of the expected counts, of any scale.
 
-    def counts(point: np.ndarray) -> np.ndarray:
-        theta = problem.density.space.values(jnp.asarray(point))
-        return np.concatenate([np.asarray(c) for c in problem.expected_counts(dict(zip(problem.names, theta))).values()])
-
+    They are differences, since the program for the counts is compiled already.
+    """
     steps = _STEP * np.diag(np.where((errors > 0) & (errors < 1), errors, 1.0))
-    return np.stack([counts(u + step) - counts(u - step) for step in steps], axis=1)
+    sides = [[np.concatenate([*_counts(problem, point).values()]) for point in (u + step, u - step)] for step in steps]
+    return np.stack([above - below for above, below in sides], axis=1)
 
 
 def _moments(selection: Selection, variance: str, expected: np.ndarray) -> Moments | None:
@@ -54,7 +57,7 @@ def _moments(selection: Selection, variance: str, expected: np.ndarray) -> Momen
     if selection.statistic == "cstat":
         return goodness.cstat_moments(expected)
     if selection.statistic == "chi2" and variance == "data":
-        return Moments(np.ones(n), np.full(n, 2.0), np.zeros(n), 1 / _chi_squared_variance(selection))
+        return Moments(np.ones(n), np.full(n, 2.0), np.zeros(n), 1 / _chi_squared_variance(selection), np.ones(n))
     if background is None or ratio is None:
         return None
     if selection.statistic == "pstat":

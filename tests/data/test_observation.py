@@ -1,7 +1,9 @@
+import dataclasses
+
 import astropy.units as u
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from jaxspec.data import Background, Observation, Response
 
@@ -165,3 +167,92 @@ def test_a_background_without_exposure_is_refused():
 def test_a_diagonal_response_makes_an_observation_of_flux_points():
     observation = Observation([2.0], Response.diagonal([1.0, 2.0]), 1.0, errors=[0.5])
     assert_array_equal(observation.selection().errors, [0.5])
+
+
+# -- significance
+
+
+def detection(response, *, counts, background, **options):
+    """`counts` in the first channel over `background` counts there, nothing else in the others."""
+    rest = np.zeros(9)
+    behind = None if background is None else Background(np.append(background, rest), 1.0, **options)
+    return Observation(np.append(counts, rest), response, 1.0, behind)
+
+
+def li_and_ma(on, off, ratio):
+    """Li & Ma 1983, eq. 17."""
+    terms = on * np.log((1 + ratio) / ratio * on / (on + off)), off * np.log((1 + ratio) * off / (on + off))
+    return np.sqrt(2 * sum(terms))
+
+
+def test_a_significance_is_that_of_li_and_ma(response):
+    # 140 counts over 880 in a region ten times as large
+    observation = detection(response, counts=140.0, background=880.0, back_scale=10.0)
+    assert_allclose(observation.significance(), li_and_ma(140, 880, 0.1), rtol=1e-12)
+    assert_allclose(
+        detection(response, counts=80.0, background=100.0).significance(), -li_and_ma(80, 100, 1), rtol=1e-12
+    )
+
+
+def test_a_significance_is_that_of_the_selected_channels(observation):
+    # counts 3 and 6 over 2 and 3, ratio 1/4
+    part = observation.notice("ch 3-4")
+    assert_allclose(part.significance(), li_and_ma(9, 5, 0.25), rtol=1e-12)
+    assert_allclose(part.group("constant", 2).significance(), part.significance(), rtol=1e-15)
+
+
+def test_a_significance_with_different_ratios_has_the_right_background(response):
+    background = Background(np.full(10, 4.0), 1.0, back_scale=np.array([1.0, 2.0] * 5))
+    observation = Observation(np.full(10, 6.0), response, 1.0, background)
+    assert_allclose(observation.significance(), li_and_ma(60, 40, 0.75), rtol=1e-12)
+
+
+def test_the_significance_of_a_gaussian_background_is_vianellos(response):
+    observation = detection(response, counts=30.0, background=24.0, errors=np.array([4.0] + [0.0] * 9), back_scale=2.0)
+    n, B, sigma = 30.0, 12.0, 2.0  # scaled; Vianello 2018, ApJS 236, 17
+    b = (B - sigma**2 + np.sqrt(B**2 - 2 * B * sigma**2 + 4 * n * sigma**2 + sigma**4)) / 2
+    exact = np.sqrt(2 * (n * np.log(n / b) + (b - B) ** 2 / (2 * sigma**2) + b - n))
+    assert_allclose(observation.significance(), exact, rtol=1e-10)
+
+
+def test_the_significance_of_gaussian_counts_is_their_number_of_errors(response):
+    observation = Observation(np.full(10, 3.0), response, 1.0, errors=np.full(10, 2.0))
+    assert_allclose(observation.significance(), 30 / np.sqrt(40), rtol=1e-12)
+    behind = Background(np.full(10, 1.0), 1.0, errors=np.full(10, 1.5))
+    assert_allclose(dataclasses.replace(observation, background=behind).significance(), 20 / np.sqrt(62.5), rtol=1e-12)
+
+
+def test_poisson_counts_without_background_have_no_significance(response):
+    with pytest.raises(ValueError, match="observation: the significance of Poisson counts needs a background"):
+        Observation(np.ones(10), response, 1.0).significance()
+
+
+# -- where a background of its own in every bin biases
+
+
+@pytest.mark.parametrize(
+    ("counts", "empty", "ratio", "statistic", "biased"),
+    [
+        (1.0, 8, 1.0, "wstat", True),
+        (1.0, 1, 1.0, "wstat", False),  # few bins
+        (9.0, 8, 1.0, "wstat", False),  # bright
+        (1.0, 8, 0.1, "wstat", False),  # a background of long exposure
+        (1.0, 8, 0.1, "lstat", True),
+        (1.0, 8, 1.0, "pstat", False),
+        (1.0, 8, 1.0, "cstat", False),
+    ],
+)
+def test_a_biased_statistic_is_noted_with_what_to_do(response, counts, empty, ratio, statistic, biased):
+    background = Background(np.where(np.arange(10) < empty, 0.0, 2.0), 1.0, back_scale=1 / ratio)
+    info = Observation(np.full(10, counts), response, 1.0, background, statistic=statistic).info()
+    assert (
+        f"note         {statistic} is biased here, faint sources come out too faint: 80% of the bins" in info
+    ) == biased
+    assert ("group('min_background_counts', 1)" in info) == biased
+
+
+def test_grouping_by_background_counts_takes_the_bias_away(response):
+    background = Background(np.array([0.0, 0.0, 1.0, 0.0, 1.0] * 2), 1.0)
+    observation = Observation(np.ones(10), response, 1.0, background)
+    assert "biased" in observation.info()
+    assert "biased" not in observation.group("min_background_counts", 1).info()
