@@ -25,7 +25,7 @@ def cache_folder() -> Path:
 jax.config.update("jax_enable_x64", True)
 
 # A cache that the user has chosen stays; JAXSPEC_CACHE_DIR="" switches ours off.
-if jax.config.jax_compilation_cache_dir is None and os.environ.get("JAXSPEC_CACHE_DIR") != "":
+if jax.config.values["jax_compilation_cache_dir"] is None and os.environ.get("JAXSPEC_CACHE_DIR") != "":
     jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
     # Spectral programs compile in seconds together, but one by one in less than JAX's threshold of one second.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

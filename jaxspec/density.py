@@ -53,8 +53,8 @@ class Space(eqx.Module):
         }
         kinds = tuple(names[bool(np.isfinite(a)), bool(np.isfinite(b))] for a, b in zip(low, high))
         # Infinite numbers would turn into NaN in the branches that are not taken.
-        finite = (jnp.asarray(np.where(np.isfinite(edge), edge, 0.0)) for edge in (low, high))
-        return cls(*finite, kinds)
+        finite = [jnp.asarray(np.where(np.isfinite(edge), edge, 0.0)) for edge in (low, high)]
+        return cls(finite[0], finite[1], kinds)
 
     def _is(self, kind: str) -> np.ndarray:
         return np.array([each == kind for each in self.kinds])
@@ -176,7 +176,8 @@ def _(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
         spectrum, bins = jax.tree.unflatten(structure, [changed.get(i, leaf) for i, leaf in enumerate(leaves)])
         return spectrum.integral(bins)
 
-    value, slope = None, 0.0
+    value: Any = None
+    slope: Any = 0.0
     if scalars:
         start = jnp.stack([leaves[i] for i in scalars])
         push = functools.partial(jax.jvp, lambda vector: photons(dict(zip(scalars, vector))), (start,))

@@ -20,6 +20,9 @@ _REACH = 6.5  # standard deviations that they cover on each side
 _BINS_AT_ONCE = 128  # in one call of a compiled program, to which the rest is padded
 
 
+Array = np.ndarray | jax.Array
+
+
 class Moments(NamedTuple):
     """What a statistic and its slope do in each bin if the model is true, each (n,).
 
@@ -27,11 +30,11 @@ class Moments(NamedTuple):
     pull the model, and a fit makes the sum of these pulls zero.
     """
 
-    mean: np.ndarray
-    variance: np.ndarray
-    covariance: np.ndarray  # of statistic and slope
-    slope_variance: np.ndarray
-    share: np.ndarray  # of the statistic that goes with the squared slope: 1 at many counts
+    mean: Array
+    variance: Array
+    covariance: Array  # of statistic and slope
+    slope_variance: Array
+    share: Array  # of the statistic that goes with the squared slope: 1 at many counts
 
 
 def expected_cstat(expected: NumpyLike) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
+from jax.core import Tracer
 
 from jaxspec import units
 
@@ -192,7 +193,7 @@ class Parameter:
 
     def check_value(self, value: Any) -> None:
         """Raises `ValueError` where a plain number is not inside the bounds; a traced value passes."""
-        if isinstance(value, jax.core.Tracer):
+        if isinstance(value, Tracer):
             return
         low, high = self.bounds
         if not low <= float(value) <= high:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxspec import parameters
 from jaxspec.density import Density, Packed
@@ -73,7 +74,7 @@ class Problem:
             if name not in self.names:
                 raise parameters.unknown(name, self.names, "free parameter")
         start = self.start
-        if isinstance(self._packed.leaves[0], jax.core.Tracer):  # `start` is that of the first problem compiled
+        if isinstance(self._packed.leaves[0], Tracer):  # `start` is that of the first problem compiled
             layout = self.density.layout
             start = [layout.values[i] for i in layout.free]
         numbers = [values.get(name, number) for name, number in zip(self.names, start)]

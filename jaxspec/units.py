@@ -7,12 +7,12 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from astropy.units import Quantity, Unit
+    from astropy.units import Quantity
 
 # astropy.units takes 0.4 s to import: a session that types plain numbers never pays for it.
 
 
-def unit(text: Any) -> Unit:
+def unit(text: Any) -> Any:
     """The astropy unit that `text` names; a `Unit` passes through.
 
     Raises `ValueError` where no unit has that name.
@@ -22,7 +22,7 @@ def unit(text: Any) -> Unit:
     if isinstance(text, str):
         text = text.strip()
     try:
-        return u.Unit(text)  # pyright: ignore[reportReturnType]
+        return u.Unit(text)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{text!r} is not a unit: {error}. Write it as astropy does, like 'erg / (cm2 s)'.") from error
 
@@ -102,7 +102,7 @@ def flux_moment(unit_name: str) -> tuple[int, float]:
     # erg / (cm2 s keV) has the dimension of a photon flux, but counts no photons.
     counts = not any(base.is_equivalent(u.keV) for base in wanted.bases)
     for moment in (0, 1, 2) if counts else (1, 2):
-        native = u.keV**moment / (u.cm**2 * u.s)
+        native: Any = u.keV**moment / (u.cm**2 * u.s)
         if native.is_equivalent(wanted):
             return moment, float(native.to(wanted))
     raise ValueError(
@@ -117,9 +117,10 @@ def spectrum_moment(unit_name: str) -> tuple[int, float]:
     import astropy.units as u
 
     wanted = unit(unit_name)
-    per_hertz = (1 * u.Hz).to_value(u.keV, equivalencies=u.spectral())
+    hertz: Any = u.Quantity(1.0, u.Hz)
+    per_hertz = float(hertz.to_value(u.keV, equivalencies=u.spectral()))
     for (per, factor), moment in itertools.product(((u.keV, 1.0), (u.Hz, per_hertz)), (0, 1, 2)):
-        native = u.keV**moment / (u.cm**2 * u.s * per)
+        native: Any = u.keV**moment / (u.cm**2 * u.s * per)
         if native.is_equivalent(wanted):
             return moment, factor * float(native.to(wanted))
     raise ValueError(

@@ -85,9 +85,7 @@ def opened(path: Path) -> Iterator[Any]:
     except Exception as error:
         # astropy answers damage with anything from TypeError to EOFError: for the user it is one thing.
         text = " ".join(str(error).split())
-        raise OgipError(
-            f"{path}: the file is damaged or no FITS file ({type(error).__name__}: {text})"
-        ) from error
+        raise OgipError(f"{path}: the file is damaged or no FITS file ({type(error).__name__}: {text})") from error
 
 
 def is_table(hdu: Any) -> bool:
@@ -139,9 +137,7 @@ def whole_numbers(values: Any, name: str, where: str) -> np.ndarray:
     bad = np.flatnonzero((result != np.round(result)) | (np.abs(result) > 2**31))
     if bad.size:
         row = int(np.unravel_index(bad[0], result.shape)[0]) if result.ndim else 0
-        raise OgipError(
-            f"{where}: column {name}, row {row + 1}: {result.flat[bad[0]]:g} is not a whole number"
-        )
+        raise OgipError(f"{where}: column {name}, row {row + 1}: {result.flat[bad[0]]:g} is not a whole number")
     return result.astype(np.int64)
 
 
@@ -170,13 +166,12 @@ def scale(hdu: Any, name: str, unit_name: str, where: str, repairs: list[Repair]
     if text.lower() in {"", "none", "unknown"}:
         return 1.0
     try:
-        return float(u.Unit(text).to(u.Unit(unit_name)))  # pyright: ignore[reportAttributeAccessIssue]
+        scale: Any = u.Unit(text)
+        return float(scale.to(u.Unit(unit_name)))
     except u.UnitConversionError as error:
         raise OgipError(f"{where}: column {name} is in {text}, which is not {unit_name}") from error
     except (ValueError, TypeError):
-        repairs.append(
-            Repair(f"{where}: unit {text!r} of column {name} is unknown, taken as {unit_name}", loud=True)
-        )
+        repairs.append(Repair(f"{where}: unit {text!r} of column {name} is unknown, taken as {unit_name}", loud=True))
         return 1.0
 
 

@@ -79,9 +79,7 @@ def minimum(pieces: list[tuple[int, int]], values: np.ndarray, threshold: float)
     return starts
 
 
-def significance(
-    pieces: list[tuple[int, int]], net: np.ndarray, variance: np.ndarray, threshold: float
-) -> list[int]:
+def significance(pieces: list[tuple[int, int]], net: np.ndarray, variance: np.ndarray, threshold: float) -> list[int]:
     """Starts of the shortest bins with net counts of `threshold` deviations; a rest joins the last."""
     starts = []
     for first, last in pieces:
@@ -159,9 +157,7 @@ def optimal(pieces: list[tuple[int, int]], sizes: np.ndarray) -> list[int]:
     return starts
 
 
-def merged(
-    starts: list[int], pieces: list[tuple[int, int]], counts: np.ndarray, threshold: float
-) -> list[int]:
+def merged(starts: list[int], pieces: list[tuple[int, int]], counts: np.ndarray, threshold: float) -> list[int]:
     """Join whole bins until each has `threshold` counts; a rest joins the bin before it."""
     edges = np.array([*starts, counts.size])
     sums = np.add.reduceat(np.where(_inside(pieces, counts.size), counts, 0.0), edges[:-1])

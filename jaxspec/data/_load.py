@@ -70,9 +70,7 @@ class _Loader:
         given = self.given["RESPFILE"]
         if isinstance(given, Response):
             if self.given["ANCRFILE"] is not None and not names_no_file(self.given["ANCRFILE"]):
-                raise TypeError(
-                    "arf= goes with the path of an RMF file; Response.from_ogip(rmf, arf) takes both"
-                )
+                raise TypeError("arf= goes with the path of an RMF file; Response.from_ogip(rmf, arf) takes both")
             repairs += [Repair(text) for text in given.repairs]
             return given
         file = self.file(spectrum, "RESPFILE", "response")
@@ -99,14 +97,10 @@ class _Loader:
         spectra = read_spectra(_written(file._replace(number=None)), rows or "all", [], background=True)
         if len(spectra) > 1:
             if spectrum.row is None or spectrum.row > len(spectra):
-                raise OgipError(
-                    f"{spectra[0].where}: the file holds {len(spectra)} spectra; name one as <file>{{n}}"
-                )
+                raise OgipError(f"{spectra[0].where}: the file holds {len(spectra)} spectra; name one as <file>{{n}}")
             spectra = [spectra[spectrum.row - 1]]
         if (spectra[0].path, spectra[0].extension) == (spectrum.path, spectrum.extension):
-            raise OgipError(
-                f"{spectrum.where}: BACKFILE names the spectrum itself; give background=<path> or 'none'"
-            )
+            raise OgipError(f"{spectrum.where}: BACKFILE names the spectrum itself; give background=<path> or 'none'")
         repairs += spectra[0].repairs
         return aligned(spectra[0], spectrum, repairs)
 
@@ -137,9 +131,7 @@ def matched(spectrum: Spectrum, response: Response, repairs: list[Repair]) -> Re
         if channels.size == response.channels.size:
             return response
         repairs.append(
-            Repair(
-                f"{spectrum.where}: {channels.size} of the {response.channels.size} channels of the response"
-            )
+            Repair(f"{spectrum.where}: {channels.size} of the {response.channels.size} channels of the response")
         )
         return response.restricted(np.searchsorted(response.channels, channels))
     if not one_off(channels, response.channels):

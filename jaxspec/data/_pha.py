@@ -102,16 +102,12 @@ def read_spectra(file: Any, rows: Any, repairs: list[Repair], background: bool =
         bounds = next((read_bounds(h, file.path, []) for h in hdus if is_bounds(h)), None)
         if not is_type_two(hdu):
             if rows not in (None, "all", 1):
-                raise OgipError(
-                    f"{where}: row {rows} was asked for, but the file holds one spectrum (type I)"
-                )
+                raise OgipError(f"{where}: row {rows} was asked for, but the file holds one spectrum (type I)")
             return [_Reader(hdu, file.path, extension, None, bounds).spectrum()]
         count = len(hdu.data)
         rows = file.number if rows is None else rows
         if rows is None and count > 1:
-            raise OgipError(
-                f"{where}: the file holds {count} spectra: choose one by row=1 to {count}, or read all"
-            )
+            raise OgipError(f"{where}: the file holds {count} spectra: choose one by row=1 to {count}, or read all")
         if rows == "all":
             return _all_rows(hdu, file.path, extension, bounds, repairs)
         row = 1 if rows is None else rows
@@ -162,13 +158,7 @@ class _Row:
     def number(self, name: str) -> float | None:
         """A column or keyword that is one number for the whole spectrum."""
         values = self.vector(name)
-        return (
-            header_number(self.hdu, name)
-            if values is None
-            else float(values.flat[0])
-            if values.size
-            else None
-        )
+        return header_number(self.hdu, name) if values is None else float(values.flat[0]) if values.size else None
 
     def time(self, *names: str) -> float | None:
         return next((value for value in map(self.number, names) if value is not None), None)
@@ -206,9 +196,7 @@ class _Reader(_Row):
             files={name: self.file(name) for name in ("BACKFILE", "RESPFILE", "ANCRFILE")},
             bounds=self.bounds,
             mission=str(self.hdu.header.get("TELESCOP", "")).strip(),
-            instrument=" ".join(
-                str(self.hdu.header.get(k, "")).strip() for k in ("INSTRUME", "DETNAM")
-            ).strip(),
+            instrument=" ".join(str(self.hdu.header.get(k, "")).strip() for k in ("INSTRUME", "DETNAM")).strip(),
             start=self.time("TIME", "TSTART"),
             stop=self.time("ENDTIME", "TSTOP"),
             repairs=self.repairs,
@@ -232,13 +220,10 @@ class _Reader(_Row):
         if errors is not None:
             errors = np.broadcast_to(errors * factor, counts.shape)
             if (errors < 0).any():
-                raise OgipError(
-                    f"{self.where}: column STAT_ERR, row {np.argmax(errors < 0) + 1}: negative error"
-                )
+                raise OgipError(f"{self.where}: column STAT_ERR, row {np.argmax(errors < 0) + 1}: negative error")
         if errors is None and (counts < 0).any():
             raise OgipError(
-                f"{self.where}: column {name}, row {np.argmax(counts < 0) + 1}: "
-                "negative counts without errors"
+                f"{self.where}: column {name}, row {np.argmax(counts < 0) + 1}: negative counts without errors"
             )
         counts, errors = nature(self, counts, errors, name)
         return counts, errors, exposure
@@ -256,14 +241,10 @@ class _Reader(_Row):
         else:
             first = header_number(self.hdu, f"TLMIN{_data_column(self.hdu) + 1}") or 1.0
             result = np.arange(size) + int(first)
-            self.repairs.append(
-                Repair(f"{self.where}: no column CHANNEL, numbered from {int(first)}", loud=True)
-            )
+            self.repairs.append(Repair(f"{self.where}: no column CHANNEL, numbered from {int(first)}", loud=True))
         wrong = np.flatnonzero(np.diff(result) <= 0)
         if wrong.size:
-            raise OgipError(
-                f"{self.where}: column CHANNEL, row {wrong[0] + 2}: channel numbers must increase"
-            )
+            raise OgipError(f"{self.where}: column CHANNEL, row {wrong[0] + 2}: channel numbers must increase")
         return result
 
     def scaling(self, name: str, size: int) -> float | np.ndarray:
@@ -286,9 +267,7 @@ class _Reader(_Row):
         flags = np.broadcast_to(whole_numbers(values, name, self.where), (size,))
         if name == "GROUPING" and not np.isin(flags, (-1, 0, 1)).all():
             bad = int(np.argmin(np.isin(flags, (-1, 0, 1))))
-            raise OgipError(
-                f"{self.where}: column GROUPING, row {bad + 1}: {flags[bad]}, expected 1, 0 or -1"
-            )
+            raise OgipError(f"{self.where}: column GROUPING, row {bad + 1}: {flags[bad]}, expected 1, 0 or -1")
         ungrouped = flags >= 0 if name == "GROUPING" else flags == 0
         return None if ungrouped.all() else flags
 
@@ -310,9 +289,7 @@ class _Reader(_Row):
         return up + down, sum(scales)
 
 
-def nature(
-    row: _Row, counts: np.ndarray, errors: np.ndarray | None, name: str
-) -> tuple[np.ndarray, np.ndarray | None]:
+def nature(row: _Row, counts: np.ndarray, errors: np.ndarray | None, name: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Whether the counts are Poisson (then without errors): the numbers decide, or POISSERR in doubt."""
     stated = str(row.hdu.header.get("POISSERR", "")).strip().upper() in {"TRUE", "T", "1"}
     whole = np.round(counts)
@@ -322,9 +299,7 @@ def nature(
     if name == "COUNTS" and is_whole:
         if stated or errors is None or _follows_counts(errors, whole):
             if not stated and "POISSERR" in row.hdu.header:
-                row.repairs.append(
-                    Repair(f"{row.where}: POISSERR = F, but the counts are whole: read as Poisson")
-                )
+                row.repairs.append(Repair(f"{row.where}: POISSERR = F, but the counts are whole: read as Poisson"))
             return whole, None
         return counts, errors
     if name == "RATE" and is_whole and stated and whole.any():
@@ -333,14 +308,10 @@ def nature(
         return whole, None
     if errors is not None:
         if stated:
-            row.repairs.append(
-                Repair(f"{row.where}: POISSERR = T, but the counts are not whole: Gaussian errors")
-            )
+            row.repairs.append(Repair(f"{row.where}: POISSERR = T, but the counts are not whole: Gaussian errors"))
         return counts, errors
     if stated and np.all(counts >= 0):
-        row.repairs.append(
-            Repair(f"{row.where}: the counts are not whole, taken as Poisson all the same", loud=True)
-        )
+        row.repairs.append(Repair(f"{row.where}: the counts are not whole, taken as Poisson all the same", loud=True))
         return counts, None
     raise OgipError(f"{row.where}: column {name} does not hold whole counts, and there is no column STAT_ERR")
 

@@ -219,9 +219,7 @@ def load_response(
     if arf is not None:
         values = _with_area(values, first, arf, repairs)
     elif first.kind == "REDIST":
-        repairs.append(
-            Repair(f"{first.where} says that it holds no effective area, and no ARF was given", loud=True)
-        )
+        repairs.append(Repair(f"{first.where} says that it holds no effective area, and no ARF was given", loud=True))
     low, high, values = _ordered(first.energy_low, first.energy_high, values, first.where, repairs)
     texts = tuple(dict.fromkeys(repair.text for repair in repairs[before:]))
     bounds = content.channel_low, content.channel_high
@@ -234,15 +232,8 @@ def _shares(content: ResponseFile, name: str, time: Any, weights: Sequence[float
     count = len(matrices)
     if weights is not None:
         shares = np.array(weights, dtype=np.float64)
-        if (
-            shares.shape != (count,)
-            or not np.isfinite(shares).all()
-            or (shares < 0).any()
-            or shares.sum() == 0
-        ):
-            raise ValueError(
-                f"{name}: weights must be {count} numbers, not negative and not all 0, got {weights}"
-            )
+        if shares.shape != (count,) or not np.isfinite(shares).all() or (shares < 0).any() or shares.sum() == 0:
+            raise ValueError(f"{name}: weights must be {count} numbers, not negative and not all 0, got {weights}")
     elif time is not None:
         shares = _time_shares(matrices, name, time)
     elif count > 1:
@@ -256,9 +247,7 @@ def _shares(content: ResponseFile, name: str, time: Any, weights: Sequence[float
     used = [matrix for matrix, share in zip(matrices, shares) if share > 0]
     for matrix in used[1:]:
         if not np.array_equal(matrix.energy_low, used[0].energy_low):
-            raise ValueError(
-                f"{matrix.where}: photon bins differ between the matrices; choose one by number="
-            )
+            raise ValueError(f"{matrix.where}: photon bins differ between the matrices; choose one by number=")
     return shares / shares.sum()
 
 
@@ -275,9 +264,7 @@ def _time_shares(matrices: list[Matrix], name: str, time: Any) -> np.ndarray:
     else:
         shares = np.clip(np.minimum(stop, last) - np.maximum(start, first), 0.0, None)
     if shares.sum() == 0:
-        raise ValueError(
-            f"{name}: no matrix is valid at {time} s; they cover {start.min()} to {stop.max()} s"
-        )
+        raise ValueError(f"{name}: no matrix is valid at {time} s; they cover {start.min()} to {stop.max()} s")
     return shares
 
 
@@ -319,14 +306,10 @@ def _ordered(
     empty = np.diff(values.indptr) == 0
     wrong = low >= high
     if (wrong & empty).any() and not wrong.all():
-        repairs.append(
-            Repair(f"{where}: {(wrong & empty).sum()} photon bins without width or response left out")
-        )
+        repairs.append(Repair(f"{where}: {(wrong & empty).sum()} photon bins without width or response left out"))
         rows = rows[~(wrong & empty)]
     if (low > high)[rows].any():
-        repairs.append(
-            Repair(f"{where}: ENERG_LO above ENERG_HI in {(low > high)[rows].sum()} rows, exchanged")
-        )
+        repairs.append(Repair(f"{where}: ENERG_LO above ENERG_HI in {(low > high)[rows].sum()} rows, exchanged"))
         low, high = np.minimum(low, high), np.maximum(low, high)
     if (np.diff(low[rows]) < 0).any():
         repairs.append(Repair(f"{where}: photon energies do not increase, sorted"))
@@ -336,7 +319,5 @@ def _ordered(
         # A power law cannot be integrated from 0; what lies below a thousandth of the edge is never seen.
         low = low.copy()
         low[0] = 1e-3 * high[0]
-        repairs.append(
-            Repair(f"{where}: the first photon bin starts at 0, taken to start at {low[0]:.3g} keV")
-        )
+        repairs.append(Repair(f"{where}: the first photon bin starts at 0, taken to start at {low[0]:.3g} keV"))
     return low, high, values

@@ -58,9 +58,7 @@ def is_matrix(hdu: Any) -> bool:
 
 def is_bounds(hdu: Any) -> bool:
     """Whether an HDU holds the nominal energies of the channels."""
-    return is_table(hdu) and all(
-        column_index(hdu, name) is not None for name in ("CHANNEL", "E_MIN", "E_MAX")
-    )
+    return is_table(hdu) and all(column_index(hdu, name) is not None for name in ("CHANNEL", "E_MIN", "E_MAX"))
 
 
 def read_response_file(file: Address, repairs: list[Repair], chosen: int | None = None) -> ResponseFile:
@@ -84,9 +82,7 @@ def read_response_file(file: Address, repairs: list[Repair], chosen: int | None 
             if not 1 <= chosen <= len(matrices):
                 raise OgipError(f"{path}: no matrix number {chosen}; the file has {len(matrices)}")
             matrices = [matrices[chosen - 1]]
-        return ResponseFile(
-            channels, low, high, [read_matrix(hdu, path, channels, repairs) for hdu in matrices]
-        )
+        return ResponseFile(channels, low, high, [read_matrix(hdu, path, channels, repairs) for hdu in matrices])
 
 
 def read_bounds(hdu: Any, path: Path, repairs: list[Repair]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -139,9 +135,7 @@ def heads(values: Any, wanted: np.ndarray, name: str, where: str, whole: bool = 
     if wrong.any():
         row = np.repeat(np.arange(len(wanted)), wanted)[np.argmax(wrong)]
         kind = "whole" if whole else "finite"
-        raise OgipError(
-            f"{where}: column {name}, row {row + 1}: {result[np.argmax(wrong)]:g} is not a {kind} number"
-        )
+        raise OgipError(f"{where}: column {name}, row {row + 1}: {result[np.argmax(wrong)]:g} is not a {kind} number")
     return result.astype(np.int64) if whole else result
 
 
@@ -153,12 +147,8 @@ def counting(lengths: np.ndarray) -> np.ndarray:
 def read_matrix(hdu: Any, path: Path, channels: np.ndarray, repairs: list[Repair]) -> Matrix:
     """One matrix extension."""
     where = label(path, hdu)
-    low = numbers(column(hdu, "ENERG_LO", path), "ENERG_LO", where) * scale(
-        hdu, "ENERG_LO", "keV", where, repairs
-    )
-    high = numbers(column(hdu, "ENERG_HI", path), "ENERG_HI", where) * scale(
-        hdu, "ENERG_HI", "keV", where, repairs
-    )
+    low = numbers(column(hdu, "ENERG_LO", path), "ENERG_LO", where) * scale(hdu, "ENERG_LO", "keV", where, repairs)
+    high = numbers(column(hdu, "ENERG_HI", path), "ENERG_HI", where) * scale(hdu, "ENERG_HI", "keV", where, repairs)
     n_groups = whole_numbers(column(hdu, "N_GRP", path), "N_GRP", where)
     if not low.ndim == high.ndim == n_groups.ndim == 1:
         raise OgipError(f"{where}: ENERG_LO, ENERG_HI and N_GRP must hold one number a row")
@@ -200,9 +190,7 @@ def channel_shift(
     by_keyword = int(channels[0] - (1 if stated is None else stated))
     # A first channel far from the keyword: EBOUNDS lists a part of the channels, under their true numbers.
     candidates = [by_keyword, 0] if stated is not None and abs(by_keyword) <= 1 else [0, by_keyword]
-    fits = [
-        shift for shift in candidates if lowest + shift >= channels[0] and highest + shift <= channels[-1]
-    ]
+    fits = [shift for shift in candidates if lowest + shift >= channels[0] and highest + shift <= channels[-1]]
     if not fits:
         return candidates[0]
     if stated is None and len(set(fits)) > 1:
@@ -229,13 +217,9 @@ def assemble(
     outside = ~known & (elements != 0)
     if outside.any():
         text = f"{where}: {outside.sum()} elements lie in channels that EBOUNDS does not list (such as "
-        repairs.append(
-            Repair(text + f"{number[outside][0]}, row {row[outside][0] + 1}), left out", loud=True)
-        )
+        repairs.append(Repair(text + f"{number[outside][0]}, row {row[outside][0] + 1}), left out", loud=True))
     if elements.size and not known.any():
-        raise OgipError(
-            f"{where}: F_CHAN names no channel that EBOUNDS lists ({channels[0]} to {channels[-1]})"
-        )
+        raise OgipError(f"{where}: F_CHAN names no channel that EBOUNDS lists ({channels[0]} to {channels[-1]})")
     row, position, elements = row[known], position[known], elements[known]
     if (elements < 0).any():
         bad = np.argmax(elements < 0)

@@ -33,9 +33,7 @@ def write_observation(observation: Observation, path: Any, overwrite: bool) -> P
     source = _spectrum(observation, observation.response, net, names)
     _save([_with_flags(source, quality, _grouping_flags(observation))], path)
     if background is not None:
-        _save(
-            [_with_flags(_spectrum(background, observation.response, "BKG", {}), None, None)], background_path
-        )
+        _save([_with_flags(_spectrum(background, observation.response, "BKG", {}), None, None)], background_path)
     write_response(observation.response, response_path, None, overwrite)
     return path
 
@@ -98,9 +96,7 @@ def _matrix(response: Response, matrix: Any, full: bool) -> Any:
         fits.Column("N_GRP", "J", array=n_groups),
         fits.Column("F_CHAN", "PJ()", array=_ragged(number[starts], split, np.int32)),
         fits.Column("N_CHAN", "PJ()", array=_ragged(lengths, split, np.int32)),
-        fits.Column(
-            "MATRIX", "PD()", unit="cm**2", array=_ragged(matrix.data, matrix.indptr[1:-1], np.float64)
-        ),
+        fits.Column("MATRIX", "PD()", unit="cm**2", array=_ragged(matrix.data, matrix.indptr[1:-1], np.float64)),
     ]
     table = fits.BinTableHDU.from_columns(columns, name="SPECRESP MATRIX" if full else "MATRIX")
     table.header.update(
@@ -153,9 +149,7 @@ def _spectrum(
     """Columns and keywords of a spectrum extension."""
     from astropy.io import fits
 
-    whole = data.errors is None and bool(
-        np.all(data.counts == np.round(data.counts)) and data.counts.max() < 2**31
-    )
+    whole = data.errors is None and bool(np.all(data.counts == np.round(data.counts)) and data.counts.max() < 2**31)
     columns = [
         fits.Column("CHANNEL", "J", array=response.channels),
         fits.Column("COUNTS", "J" if whole else "D", unit="count", array=data.counts),

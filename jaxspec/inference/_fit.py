@@ -42,7 +42,8 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -
     found, reached = best_optimum(problem.density, target, starts)
     space = problem.density.space
     theta, slope = jax.jvp(space.values, (found.u,), (jnp.ones_like(found.u),))
-    curvatures = np.asarray(_exact_curvature(problem.density, found.u, target)), found.curvature
+    exact = _exact_curvature(problem.density, found.u, target)
+    curvatures = np.asarray(exact), np.asarray(found.curvature)
     covariance, doubtful = _covariance(*curvatures)
     widths = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     at_bound = _at_bound(problem, np.asarray(theta), np.abs(np.asarray(slope)) * widths)

@@ -65,15 +65,14 @@ def run(problem: Problem, settings: UltraNest, key: jax.Array, show: bool) -> Ne
             vectorized=True,
         )
         sampler.logger.setLevel(logging.WARNING)  # it logs each iteration, and sets its level when it is made
-        found = sampler.run(
+        found: Any = sampler.run(
             min_num_live_points=settings.live_points,
             frac_remain=settings.frac_remain,
             dlogz=settings.dlogz,
             min_ess=settings.min_ess,
             show_status=show,
-            viz_callback=False,
+            viz_callback=False,  # pyright: ignore[reportArgumentType]
         )
-    assert found is not None
     return Nested(
         theta=np.asarray(found["samples"]),
         log_evidence=float(found["logz"]),

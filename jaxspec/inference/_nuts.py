@@ -31,9 +31,9 @@ class Chains(NamedTuple):
 class _Whitened(NamedTuple):
     """The unbounded space seen from an optimum: u = centre + scale z, so that z is about normal."""
 
-    centre: np.ndarray
-    scale: np.ndarray
-    cost: np.ndarray  # at the centre
+    centre: jax.Array | np.ndarray
+    scale: jax.Array | np.ndarray
+    cost: jax.Array | np.ndarray  # at the centre
 
 
 def whiten(optimum: _optimum.Optimum) -> _Whitened:
@@ -52,7 +52,7 @@ def _kernel(density: Density, frame: _Whitened, settings: NUTS, key: jax.Array) 
 
     @jax.jit  # so that its gradient is traced once, not wherever numpyro asks for it
     def whitened(z: jax.Array) -> jax.Array:
-        return _optimum.cost(density, frame.centre + frame.scale @ z, "sampled") - frame.cost
+        return _optimum.cost(density, jnp.add(frame.centre, frame.scale @ z), "sampled") - frame.cost
 
     # At the optimum the unit normal has the potential and the slope of the density, both zero: the first state is made
     # with it, and the density is compiled once, in the step.

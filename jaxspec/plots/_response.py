@@ -73,9 +73,10 @@ def _draw_matrix(ax: Axes, energy: Any, channel: Any, entries: Any, size: float)
     x = np.append(energy[0][np.flatnonzero(np.diff(columns, prepend=-1))], energy[1][-1]) / size
     y = np.append(low[np.flatnonzero(np.diff(rows, prepend=-1))], high[-1])
     ax.set_yscale("log")
-    norm = LogNorm(image.max() * 10.0**-_DECADES, image.max())
+    faintest = image.max() * 10.0**-_DECADES
+    norm = LogNorm(faintest, image.max())
     # Pictures saved as PDF would hold each pixel as a path of its own.
-    return ax.pcolormesh(x, y, np.ma.masked_less_equal(image, norm.vmin), norm=norm, rasterized=True)
+    return ax.pcolormesh(x, y, np.ma.masked_less_equal(image, faintest), norm=norm, rasterized=True)
 
 
 def _blocks(n: int) -> np.ndarray:

@@ -79,7 +79,7 @@ def _converted(energy: np.ndarray, unit: str) -> np.ndarray:
     import astropy.units as u
 
     try:
-        return units.quantity(energy, "keV").to_value(units.unit(unit), equivalencies=u.spectral())
+        return np.asarray(units.quantity(energy, "keV").to_value(units.unit(unit), equivalencies=u.spectral()))
     except u.UnitConversionError as error:
         raise ValueError(f"energy_unit must be of an energy, a frequency or a wavelength, got {unit!r}") from error
 

@@ -26,7 +26,7 @@ COLOURS = ("#0072B2", "#009E73", "#E69F00", "#56B4E9", "#332288", "#882255")
 TOTAL, BACKGROUND = "#D55E00", "#CC79A7"
 DATA, IGNORED, GUIDE = "black", "#B5B5B5", "#555555"
 
-_SETTINGS = {
+_SETTINGS: Any = {
     "xtick.direction": "in",
     "ytick.direction": "in",
     "xtick.top": True,

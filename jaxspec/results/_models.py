@@ -68,7 +68,9 @@ def _spectrum_to_dict(spectrum: Any) -> dict[str, Any]:
             "join": kind,
             "parts": [_spectrum_to_dict(spectrum.convolution), _spectrum_to_dict(spectrum.spectrum)],
         }
-    fields = {field.name: getattr(spectrum, field.name) for field in dataclasses.fields(spectrum)}
+    # A component that reads a table of ours reads it again when it is made.
+    saved = [field.name for field in dataclasses.fields(spectrum) if field.metadata.get("saved", True)]
+    fields = {name: getattr(spectrum, name) for name in saved}
     declared = parameters.declarations(spectrum)
     return {
         "class": kind,

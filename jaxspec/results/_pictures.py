@@ -29,7 +29,7 @@ _BATCH = 50
 class _Components(Layout):
     """A layout whose spectra are the additive components of all sources, one after the other."""
 
-    def spectra_at(self, values: jax.Array) -> tuple[Any, ...]:
+    def spectra_at(self, values: Any) -> tuple[Any, ...]:
         return tuple(part for spectrum in super().spectra_at(values) for part in spectrum.parts().values())
 
 

@@ -63,8 +63,8 @@ def _disk(energy: jax.Array, temperature: Any, q: Any) -> jax.Array:
 
 # Where the power series of 1 / (exp(u) - 1) gives way to an expansion at infinity: both are exact to 3e-8 there.
 _JOIN, _N_FAR = 2.5, 20
-_EVEN_BERNOULLI = (1, 1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
-_SERIES = [(1, -0.5), *((2 * k, b / factorial(2 * k)) for k, b in enumerate(_EVEN_BERNOULLI))]
+_BERNOULLI = (1, 1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
+_SERIES = [(1, -0.5), *((2 * k, b / factorial(2 * k)) for k, b in enumerate(_BERNOULLI))]
 _NODES, _WEIGHTS = np.polynomial.laguerre.laggauss(24)
 _ANGLES = np.pi * (np.arange(_N_FAR) + 0.5) / _N_FAR
 _CHEBYSHEV = 2 / _N_FAR * np.cos(np.outer(np.arange(_N_FAR), _ANGLES)) * np.where(np.arange(_N_FAR), 1, 0.5)[:, None]

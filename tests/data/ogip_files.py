@@ -69,7 +69,5 @@ def area_table(change=None):
 def spectrum_table(change=None, header=None, name="SPECTRUM"):
     columns = {"CHANNEL": ("I", [1, 2, 3, 4]), "COUNTS": ("J", [3, 0, 5, 2])} | (change or {})
     columns = {key: value for key, value in columns.items() if value is not None}
-    keywords = {"EXPOSURE": 10.0, "POISSERR": True, "RESPFILE": "a.rmf", "HDUCLAS1": "SPECTRUM"} | (
-        header or {}
-    )
+    keywords = {"EXPOSURE": 10.0, "POISSERR": True, "RESPFILE": "a.rmf", "HDUCLAS1": "SPECTRUM"} | (header or {})
     return table(name, columns, **{key: value for key, value in keywords.items() if value is not None})

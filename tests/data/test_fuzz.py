@@ -81,9 +81,7 @@ def test_spoiled_matrices(tmp_path, change, header):
 
 
 @QUICK
-@given(
-    columns(["CHANNEL", "E_MIN", "E_MAX"], 4), columns(["ENERG_LO", "ENERG_HI", "SPECRESP"], 3), st.booleans()
-)
+@given(columns(["CHANNEL", "E_MIN", "E_MAX"], 4), columns(["ENERG_LO", "ENERG_HI", "SPECRESP"], 3), st.booleans())
 def test_spoiled_bounds_and_areas(tmp_path, bounds, area, spoil_area):
     bounds = {} if spoil_area else {key: value or ("D", [1, 2, 3, 4]) for key, value in bounds.items()}
     area = {key: value or ("4A", ["a"] * 3) for key, value in area.items()} if spoil_area else {}
@@ -118,9 +116,7 @@ SPECTRUM_KEYWORDS = [
 
 
 @QUICK
-@given(
-    columns(SPECTRUM_COLUMNS, 4), keywords([*SPECTRUM_KEYWORDS, "RESPFILE", "ANCRFILE", "TLMIN1", "HDUCLAS2"])
-)
+@given(columns(SPECTRUM_COLUMNS, 4), keywords([*SPECTRUM_KEYWORDS, "RESPFILE", "ANCRFILE", "TLMIN1", "HDUCLAS2"]))
 def test_spoiled_spectra(tmp_path, change, header):
     write(tmp_path / "a.rmf", matrix_table(), bounds_table())
     path = write(tmp_path / "a.pha", spectrum_table(change, header))
@@ -139,9 +135,7 @@ def test_spoiled_bytes(tmp_path, data):
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.sampled_from(b"\x00 0T'=/~\xff"))
-    path.write_bytes(
-        content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
-    )
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content)
     observation = clear_or_right(Observation.from_ogip, path)
     if observation is not None:
         assert np.isfinite(observation.counts).all()

@@ -39,9 +39,7 @@ def test_bins_of_the_file_end_where_the_quality_changes():
 
 def test_ignoring_bad_channels_keeps_the_good_parts_apart():
     response = Response.diagonal(np.arange(1.0, 7.0))
-    observation = Observation(
-        np.ones(5), response, 1.0, grouping=[1, -1, -1, -1, -1], quality=[0, 0, 5, 0, 0]
-    )
+    observation = Observation(np.ones(5), response, 1.0, grouping=[1, -1, -1, -1, -1], quality=[0, 0, 5, 0, 0])
     assert observation.ignore("bad").selection().groups.tolist() == [0, 0, -1, 1, 1]
 
 

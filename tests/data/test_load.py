@@ -8,9 +8,7 @@ from jaxspec.data import Background, Observation, RepairWarning, Response
 
 def with_background(build, change=None, header=None, name="b.bak"):
     keywords = {"RESPFILE": "none", "EXPOSURE": 40.0, "HDUCLAS2": "BKG", "BACKSCAL": 2.0} | (header or {})
-    return save(
-        build.folder / name, spectrum_table({"COUNTS": ("J", [8, 1, 2, 9])} | (change or {}), keywords)
-    )
+    return save(build.folder / name, spectrum_table({"COUNTS": ("J", [8, 1, 2, 9])} | (change or {}), keywords))
 
 
 def test_named_files_are_followed(build):
@@ -154,9 +152,7 @@ def test_a_background_with_more_channels_is_matched_by_number(build):
 
 
 def test_channels_that_do_not_match_the_response_are_refused(build):
-    with pytest.raises(
-        ValueError, match=r"CHANNEL runs from 3 to 6 \(4 channels\), but the channels of the response"
-    ):
+    with pytest.raises(ValueError, match=r"CHANNEL runs from 3 to 6 \(4 channels\), but the channels of the response"):
         Observation.from_ogip(build.pha({"CHANNEL": ("I", [3, 4, 5, 6])}))
 
 

@@ -46,17 +46,13 @@ def test_rates_become_counts_with_errors(build):
 
 def test_rates_of_whole_counts_that_say_poisson_are_said(build):
     change = {"COUNTS": None, "RATE": ("E", np.array(COUNTS) / 10), "STAT_ERR": ("E", np.sqrt(COUNTS) / 10)}
-    with pytest.warns(
-        RepairWarning, match="RATE with POISSERR = T is whole counts per exposure: read as Poisson"
-    ):
+    with pytest.warns(RepairWarning, match="RATE with POISSERR = T is whole counts per exposure: read as Poisson"):
         observation = Observation.from_ogip(build.pha(change))
     assert_array_equal(observation.counts, COUNTS)
     assert observation.errors is None
 
 
-@pytest.mark.parametrize(
-    "errors", [np.sqrt(COUNTS), 1 + np.sqrt(np.array(COUNTS) + 0.75), [3**0.5, 1, 5**0.5, 2**0.5]]
-)
+@pytest.mark.parametrize("errors", [np.sqrt(COUNTS), 1 + np.sqrt(np.array(COUNTS) + 0.75), [3**0.5, 1, 5**0.5, 2**0.5]])
 def test_whole_counts_whose_errors_are_a_formula_are_poisson(build, errors):
     # Chandra: POISSERR = F and STAT_ERR = sqrt(N) or Gehrels' formula.
     observation = Observation.from_ogip(build.pha({"STAT_ERR": ("D", errors)}, {"POISSERR": False}))
@@ -91,9 +87,7 @@ def test_fractional_counts_without_errors_that_say_poisson_are_said(build):
 
 def test_missing_channels_are_numbered_as_the_bounds(build):
     build.rmf()
-    bounds = table(
-        "EBOUNDS", {"CHANNEL": ("I", [1, 2, 3, 4]), "E_MIN": ("D", np.ones(4)), "E_MAX": ("D", np.ones(4))}
-    )
+    bounds = table("EBOUNDS", {"CHANNEL": ("I", [1, 2, 3, 4]), "E_MIN": ("D", np.ones(4)), "E_MAX": ("D", np.ones(4))})
     observation = Observation.from_ogip(build.pha({"CHANNEL": None}, extra=[bounds]))
     assert_array_equal(observation.counts, COUNTS)
 

@@ -113,9 +113,7 @@ def test_the_gbm_background_is_rate_times_exposure(shared):
     assert_array_equal(background.errors, 20 * plain_column(path, "SPECTRUM", "STAT_ERR")[0])
 
 
-@pytest.mark.parametrize(
-    ("detector", "exposure"), [("n6", 19.912715615), ("n9", 19.905771426), ("b1", 19.893596812)]
-)
+@pytest.mark.parametrize(("detector", "exposure"), [("n6", 19.912715615), ("n9", 19.905771426), ("b1", 19.893596812)])
 def test_gbm_exposures_are_those_of_the_row(shared, detector, exposure):
     assert Observation.from_ogip(shared / f"{GBM}_{detector}_srcspectra.pha").exposure == pytest.approx(
         exposure, rel=1e-14
@@ -159,10 +157,7 @@ def test_chandra_bins_are_those_of_sherpa(shared, method, everything, part):
 def test_chandra_counts_are_poisson_though_poisserr_says_no(shared):
     observation = Observation.from_ogip(shared / "chandra_3c273/3c273.pi")
     assert observation.statistic == "wstat"
-    assert (
-        observation.counts.sum()
-        == plain_column(shared / "chandra_3c273/3c273.pi", "SPECTRUM", "COUNTS").sum()
-    )
+    assert observation.counts.sum() == plain_column(shared / "chandra_3c273/3c273.pi", "SPECTRUM", "COUNTS").sum()
     assert_allclose(observation.selection().ratio, 2.5264364698914e-06 / 1.872535141462e-05, rtol=1e-12)
 
 

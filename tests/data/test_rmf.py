@@ -104,9 +104,7 @@ def test_elements_beyond_the_channels_are_left_out_and_said(build):
     change = {"F_CHAN": ("PI()", ragged([[1], [2], [1, 7]], np.int16))}
     expected = MATRIX.copy()
     expected[3, 2] = 0
-    with pytest.warns(
-        RepairWarning, match=r"1 elements lie in channels that EBOUNDS does not list \(such as 7"
-    ):
+    with pytest.warns(RepairWarning, match=r"1 elements lie in channels that EBOUNDS does not list \(such as 7"):
         found = matrix(build.rmf(change))
     assert_array_equal(found, expected)
 
@@ -137,14 +135,10 @@ def test_a_photon_bin_from_zero_gets_a_positive_edge(build):
     assert any("starts at 0" in text for text in response.repairs)
 
 
-@pytest.mark.parametrize(
-    ("unit", "factor"), [("eV", 1e-3), ("MeV", 1e3), ("TeV", 1e9), ("J", 6.241509074460763e15)]
-)
+@pytest.mark.parametrize(("unit", "factor"), [("eV", 1e-3), ("MeV", 1e3), ("TeV", 1e9), ("J", 6.241509074460763e15)])
 def test_energies_in_other_units_become_kev(build, unit, factor):
     change = {"ENERG_LO": ("D", [1.0, 2.0, 3.0], unit), "ENERG_HI": ("D", [2.0, 3.0, 4.0], unit)}
-    assert_allclose(
-        Response.from_ogip(build.rmf(change)).energy_high, factor * np.array([2, 3, 4]), rtol=1e-12
-    )
+    assert_allclose(Response.from_ogip(build.rmf(change)).energy_high, factor * np.array([2, 3, 4]), rtol=1e-12)
 
 
 def test_an_area_in_square_metres_becomes_cm2(build):

@@ -22,9 +22,7 @@ def same_response(first, second):
 def irregular():
     """Rows with no, one and several groups, channels from 3 with a hole, numbers of no single precision."""
     rng = np.random.default_rng(7)
-    matrix = rng.random((5, 4)) * np.array(
-        [[0, 1, 1, 1], [0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1]]
-    )
+    matrix = rng.random((5, 4)) * np.array([[0, 1, 1, 1], [0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1]])
     edges = np.array([0.1, 0.7, 1.3, 2.9, 3.1])
     return Response(edges[:-1], edges[1:], [3, 4, 6, 7, 8], np.arange(5) / 3, np.arange(1, 6) / 3, matrix)
 
