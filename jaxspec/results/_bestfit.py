@@ -105,8 +105,9 @@ class BestFit(Result):
 
     @property
     def errors(self) -> dict[str, float]:
-        """The standard deviations of the free parameters; NaN for one at its bound or not constrained."""
-        return dict(zip(self.problem.names, np.sqrt(np.diag(self.covariance)).tolist()))
+        """The standard deviations of free and linked parameters; NaN for one at its bound or not constrained."""
+        deviations = dict(zip(self.problem.model.parameters, np.sqrt(np.diag(self._covariance_of_all)).tolist()))
+        return {name: deviations[name] for name in self.varied}
 
     @property
     def statistic(self) -> float:
@@ -170,7 +171,7 @@ class BestFit(Result):
         rows = self.problem.model.parameters
         names = list(rows)
         index = [names.index(name) for name in self.varied]
-        errors = np.sqrt(np.diag(self._covariance_of_all))[index]
+        errors = np.array(list(self.errors.values()))
         bounds = interval_of(self.spread(self.points)[:, index], level, interval)
         low, high = (np.where(np.isfinite(errors), bound, np.nan) for bound in bounds)
         return pd.DataFrame(
