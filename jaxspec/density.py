@@ -17,7 +17,9 @@ from jax.custom_derivatives import SymbolicZero
 from jaxspec import chi_squared, marginal, parameters, statistics
 from jaxspec.folding import AbstractFold, fitted_matrix, fold_of, photon_range
 from jaxspec.parameters import Link
+from jaxspec.priors import Priors
 from jaxspec.quadrature import Bins
+from jaxspec.space import Space
 from jaxspec.spectra import AbstractComponent, AbstractSpectrum
 
 if TYPE_CHECKING:
@@ -29,68 +31,6 @@ if TYPE_CHECKING:
     from jaxspec.sources import Model
 
 Vector: TypeAlias = jax.Array
-
-
-class Space(eqx.Module):
-    """The free parameters as real numbers without bounds, in which optimisers and samplers move.
-
-    A parameter x with a lower bound a is a + exp(u), with an upper bound b it is b - exp(u), with both it is
-    a + (b - a) / (1 + exp(-u)), without any it is u.
-    """
-
-    low: jax.Array
-    high: jax.Array
-    kinds: tuple[str, ...] = eqx.field(static=True)  # "real", "lower", "upper", "interval"
-
-    @classmethod
-    def between(cls, low: np.ndarray, high: np.ndarray) -> Space:
-        """The space of parameters within these bounds, which may be infinite."""
-        names = {
-            (False, False): "real",
-            (True, False): "lower",
-            (False, True): "upper",
-            (True, True): "interval",
-        }
-        kinds = tuple(names[bool(np.isfinite(a)), bool(np.isfinite(b))] for a, b in zip(low, high))
-        # Infinite numbers would turn into NaN in the branches that are not taken.
-        finite = [jnp.asarray(np.where(np.isfinite(edge), edge, 0.0)) for edge in (low, high)]
-        return cls(finite[0], finite[1], kinds)
-
-    def _is(self, kind: str) -> np.ndarray:
-        return np.array([each == kind for each in self.kinds])
-
-    def values(self, u: Vector) -> Vector:
-        """The parameters at a point of the space; shape (n,)."""
-        half = self._is("lower") | self._is("upper")
-        exponential = jnp.exp(jnp.where(half, u, 0.0))
-        inside = self.low + (self.high - self.low) * jax.nn.sigmoid(u)
-        result = jnp.where(self._is("lower"), self.low + exponential, u)
-        result = jnp.where(self._is("upper"), self.high - exponential, result)
-        return jnp.where(self._is("interval"), inside, result)
-
-    def point(self, values: Vector) -> Vector:
-        """The point of the space at which the parameters have these values; a value at a bound is moved inside."""
-        between = self._is("interval")
-        width = jnp.where(between, self.high - self.low, 1.0)
-        part = jnp.clip(jnp.where(between, (values - self.low) / width, 0.5), 1e-12, 1 - 1e-12)
-        distance = jnp.where(self._is("upper"), self.high - values, values - self.low)
-        logarithm = jnp.log(jnp.maximum(distance, 1e-30))
-        result = jnp.where(self._is("lower") | self._is("upper"), logarithm, values)
-        return jnp.where(between, jnp.log(part) - jnp.log1p(-part), result)
-
-    def clip(self, values: Vector) -> Vector:
-        """The values, moved to the nearest bound where they lie beyond it."""
-        low = jnp.where(self._is("lower") | self._is("interval"), self.low, -jnp.inf)
-        high = jnp.where(self._is("upper") | self._is("interval"), self.high, jnp.inf)
-        return jnp.clip(values, low, high)
-
-    def log_volume(self, u: Vector) -> jax.Array:
-        """The logarithm of |dx/du|, summed over parameters."""
-        half = self._is("lower") | self._is("upper")
-        between = self._is("interval")
-        width = jnp.where(between, self.high - self.low, 1.0)
-        curved = jnp.log(width) + jax.nn.log_sigmoid(u) + jax.nn.log_sigmoid(-u)
-        return jnp.sum(jnp.where(between, curved, jnp.where(half, u, 0.0)))
 
 
 class Layout(eqx.Module):
@@ -332,49 +272,6 @@ class Density(eqx.Module):
 
         low, high = jax.lax.fori_loop(0, 90, halve, (jnp.asarray(-1e6), jnp.asarray(1e6)))
         return value(0.5 * (low + high))
-
-
-class Priors(eqx.Module):
-    """Prior distributions of one family, evaluated together: each on its own would be compiled on its own.
-
-    Their numbers are kept in the order of their names. numpyro flattens a distribution in an order that changes from
-    process to process (that of a set of strings), so a program that took it as it is would not be found on disk again.
-    """
-
-    numbers: tuple[jax.Array, ...]  # each with a leading axis over members
-    structure: Any = eqx.field(static=True)  # of one distribution
-    order: tuple[int, ...] = eqx.field(static=True)  # which of its leaves each of `numbers` is
-    members: tuple[int, ...] = eqx.field(static=True)  # the free parameters that have them
-
-    @classmethod
-    def groups(cls, priors: Sequence[Distribution | None]) -> tuple[Priors, ...]:
-        """The priors of the free parameters, by family; None where a parameter has none."""
-        families: dict[Any, list[int]] = {}
-        for i, prior in enumerate(priors):
-            if prior is not None:
-                families.setdefault(jax.tree.structure(prior), []).append(i)
-        groups = []
-        for structure, members in families.items():
-            order = jax.tree.leaves(_by_name(jax.tree.unflatten(structure, range(structure.num_leaves))))
-            # Normal(0, 1) and Normal(0, 0.5) are one program, though the numbers of the first are integers.
-            leaves = [np.array(column, float) for column in zip(*(jax.tree.leaves(priors[i]) for i in members))]
-            groups.append(cls(tuple(jnp.asarray(leaves[i]) for i in order), structure, tuple(order), tuple(members)))
-        return tuple(groups)
-
-    def distribution(self, numbers: Sequence[jax.Array]) -> Distribution:
-        """One distribution of the family, from its numbers."""
-        return jax.tree.unflatten(self.structure, [numbers[self.order.index(i)] for i in range(len(self.order))])
-
-    def log_density(self, theta: Vector) -> jax.Array:
-        """The sum of the log-densities of the members at their places in the vector of free parameters."""
-        one = jax.vmap(lambda numbers, value: self.distribution(numbers).log_prob(value))
-        return jnp.sum(one(self.numbers, theta[jnp.array(self.members)]))
-
-
-def _by_name(value: Any) -> Any:
-    """A distribution as a dictionary of what it is made of, which has a fixed order."""
-    names = getattr(type(value), "gather_pytree_data_fields", None)
-    return {name: _by_name(vars(value).get(name)) for name in names()} if names else value
 
 
 @jax.tree_util.register_pytree_node_class

@@ -11,9 +11,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from jaxspec import Model, Observation, PointSource, Problem, Response
-from jaxspec.density import Packed, Priors, Space, photons_in
+from jaxspec.density import Packed, photons_in
 from jaxspec.parameters import parameter
+from jaxspec.priors import Priors
 from jaxspec.quadrature import Bins
+from jaxspec.space import Space
 from jaxspec.spectra import AbstractAdditive, Band, Blackbody, Constant, CutoffPowerLaw, PowerLaw, Redshift
 
 LOW = np.array([-inf, 2.0, -inf, -1.0, 0.0])

@@ -25,6 +25,8 @@ ORDER = (
     "plots",
     "data",
     "folding",
+    "space",
+    "priors",
     "density",
     "problem",
     "simulation",
