@@ -71,8 +71,9 @@ def test_tables_are_arguments_of_compiled_programs():
     other = jax.tree.map(jnp.asarray, TBabs(abundances="wilm", nH=2.0) * PowerLaw())
     program = jax.jit(photons_in)
     program(spectrum, bins)
+    before = program._cache_size()  # other tests have programs of the same function
     program(other, bins)
-    assert program._cache_size() == 1
+    assert program._cache_size() == before
 
 
 def test_a_set_of_abundances_is_shown_and_an_unknown_one_named():
