@@ -93,7 +93,7 @@ def fold_of(matrix: csr_array) -> AbstractFold:
     """The layout with the least work for this matrix.
 
     Dense where the matrix is small or over half full; otherwise uniform windows where they store at most 1.5 times
-    what the best at most 12 blocks do, else those blocks. The costs behind the rule are in docs/architecture.md.
+    what the best at most 12 blocks do, else those blocks.
     """
     rows, columns = _shape(matrix)
     if rows * columns <= _SMALL:
