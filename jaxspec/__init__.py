@@ -1,6 +1,7 @@
 """Spectral fitting for X-ray and gamma-ray astronomy, differentiable and compiled with JAX.
 
-Importing it switches JAX to 64-bit floats and keeps compiled programs on disk (see `jaxspec/_setup.py`).
+Importing it switches JAX to 64-bit floats, has a CPU compute in the thread that calls, and keeps compiled programs on
+disk (see `jaxspec/_setup.py`).
 """
 
 from jaxspec import _setup  # noqa: F401  isort: skip  (64-bit floats must be on before the first array)

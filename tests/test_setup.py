@@ -44,6 +44,10 @@ def test_import_switches_to_64_bit_floats():
     assert run("import jaxspec, jax.numpy as jnp; print(jnp.ones(1).dtype)") == "float64"
 
 
+def test_import_has_a_cpu_compute_in_the_thread_that_calls():
+    assert run("import jaxspec, jax; print(jax.config.values['jax_cpu_enable_async_dispatch'])") == "False"
+
+
 CACHE = "import jaxspec, jax; print(jax.config.jax_compilation_cache_dir)"
 
 
