@@ -12,11 +12,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_derivatives import SymbolicZero
 
 from jaxspec import chi_squared, marginal, parameters, statistics
 from jaxspec.folding import AbstractFold, fitted_matrix, fold_of, photon_range
 from jaxspec.parameters import Link
+from jaxspec.photons import photons_in
 from jaxspec.priors import Priors
 from jaxspec.quadrature import Bins
 from jaxspec.space import Space
@@ -92,43 +92,6 @@ class Layout(eqx.Module):
         for i, position in enumerate(self.positions):
             leaves[position] = values[i]
         return jax.tree.unflatten(structure, leaves)
-
-
-@jax.custom_jvp
-def photons_in(spectrum: AbstractSpectrum, bins: Bins) -> jax.Array:
-    """Photons / (cm2 s) in each bin.
-
-    Its derivative is a matrix of forward derivatives, so that going backwards through it is a product with a matrix:
-    reverse mode would sum over all nodes of the quadrature for each parameter, in scalar code, ten times slower.
-    """
-    return spectrum.integral(bins)
-
-
-@functools.partial(photons_in.defjvp, symbolic_zeros=True)  # pyright: ignore[reportFunctionMemberAccess]
-def _(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    leaves, structure = jax.tree.flatten(primals)
-    directions = jax.tree.leaves(tangents, is_leaf=lambda leaf: isinstance(leaf, SymbolicZero))
-    moving = [i for i, direction in enumerate(directions) if not isinstance(direction, SymbolicZero)]
-    scalars = [i for i in moving if leaves[i].ndim == 0]
-    arrays = [i for i in moving if leaves[i].ndim > 0]
-
-    def photons(changed: dict[int, jax.Array]) -> jax.Array:
-        spectrum, bins = jax.tree.unflatten(structure, [changed.get(i, leaf) for i, leaf in enumerate(leaves)])
-        return spectrum.integral(bins)
-
-    value: Any = None
-    slope: Any = 0.0
-    if scalars:
-        start = jnp.stack([leaves[i] for i in scalars])
-        push = functools.partial(jax.jvp, lambda vector: photons(dict(zip(scalars, vector))), (start,))
-        value, matrix = jax.vmap(lambda unit: push((unit,)), out_axes=(None, 0))(
-            jnp.eye(len(scalars), dtype=start.dtype)
-        )
-        slope = jnp.stack([directions[i] for i in scalars]) @ matrix
-    if arrays or not scalars:
-        value, along = jax.jvp(photons, ({i: leaves[i] for i in arrays},), ({i: directions[i] for i in arrays},))
-        slope = slope + along
-    return value, slope
 
 
 @dataclasses.dataclass(frozen=True)

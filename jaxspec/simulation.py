@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxspec import units
 from jaxspec.data import Background, Observation, Response
-from jaxspec.density import photons_in
+from jaxspec.photons import photons_in
 from jaxspec.quadrature import Bins
 from jaxspec.sources import Model, PointSource
 from jaxspec.spectra import AbstractSpectrum

@@ -11,8 +11,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from jaxspec import Model, Observation, PointSource, Problem, Response
-from jaxspec.density import Packed, photons_in
+from jaxspec.density import Packed
 from jaxspec.parameters import parameter
+from jaxspec.photons import photons_in
 from jaxspec.priors import Priors
 from jaxspec.quadrature import Bins
 from jaxspec.space import Space

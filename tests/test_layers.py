@@ -17,6 +17,7 @@ ORDER = (
     "methods",
     "progress",
     "spectra",
+    "photons",
     "sources",
     "statistics",
     "chi_squared",

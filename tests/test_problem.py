@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from jaxspec import Background, Model, Observation, PointSource, Problem, Response
-from jaxspec.density import photons_in
+from jaxspec.photons import photons_in
 from jaxspec.quadrature import Bins
 from jaxspec.spectra import (
     Band,

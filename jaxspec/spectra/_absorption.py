@@ -17,7 +17,8 @@ from jaxspec import parameters
 from jaxspec.parameters import Scalar, parameter
 from jaxspec.spectra._base import AbstractMultiplicative
 
-Table = tuple[Any, Any]  # ln E in keV, rising (an edge is there twice), and what is tabulated there, shape (..., n)
+# ln E in keV, rising (an edge is there twice); what is tabulated there, shape (..., n); where to look (`_guide`).
+Table = tuple[Any, Any, Any]
 
 
 class AbstractAbsorption(AbstractMultiplicative):
@@ -75,7 +76,8 @@ class TBabs(AbstractAbsorption):
 
     def read_table(self) -> Table:
         data = _data()
-        return data["tbabs_log_energy"], data["tbabs_log_sigma"][_abundance_set(self.abundances)].astype(float)
+        sigma = data["tbabs_log_sigma"][_abundance_set(self.abundances)].astype(float)
+        return data["tbabs_log_energy"], sigma, _guide("tbabs")
 
     def log_cross_section(self, log_energy: jax.Array) -> jax.Array:
         return _interpolate(self._table, log_energy)
@@ -103,7 +105,7 @@ class Phabs(AbstractAbsorption):
 
     def read_table(self) -> Table:
         log_energy, sigma = _elements(self.abundances)
-        return log_energy, np.log(sigma.sum(axis=0))
+        return log_energy, np.log(sigma.sum(axis=0)), _guide("verner")
 
     def log_cross_section(self, log_energy: jax.Array) -> jax.Array:
         return _interpolate(self._table, log_energy)
@@ -146,13 +148,13 @@ class VariablePhabs(AbstractAbsorption):
     table: Table | None = eqx.field(default=None, kw_only=True, metadata={"saved": False})  # read from the package
 
     def read_table(self) -> Table:
-        return _elements(self.abundances)
+        return *_elements(self.abundances), _guide("verner")
 
     def log_cross_section(self, log_energy: jax.Array) -> jax.Array:
-        knots, sigma = self._table
+        knots, sigma, guide = self._table
         elements = _data()["elements"][1:]
         relative = jnp.stack([jnp.asarray(getattr(self, str(element)), log_energy.dtype) for element in elements])
-        return _interpolate((knots, jnp.log(sigma[0] + relative @ sigma[1:])), log_energy)
+        return _interpolate((knots, jnp.log(sigma[0] + relative @ sigma[1:]), guide), log_energy)
 
 
 class Wabs(AbstractAbsorption):
@@ -172,10 +174,10 @@ class Wabs(AbstractAbsorption):
     table: Table | None = eqx.field(default=None, kw_only=True, metadata={"saved": False})  # read from the package
 
     def read_table(self) -> Table:
-        return np.log(_WABS[:, 0]), _WABS[:, 1:].T
+        return np.log(_WABS[:, 0]), _WABS[:, 1:].T, None
 
     def log_cross_section(self, log_energy: jax.Array) -> jax.Array:
-        edges, coefficients = self._table
+        edges, coefficients, _ = self._table
         where = jnp.searchsorted(jnp.asarray(edges)[1:], log_energy, side="right", method="scan_unrolled")
         c0, c1, c2 = jnp.asarray(coefficients)[:, where]
         energy = jnp.exp(log_energy)
@@ -229,10 +231,25 @@ def _elements(abundances: str) -> tuple[np.ndarray, np.ndarray]:
     return data["verner_log_energy"], per_hydrogen[:, None] * np.exp(data["verner_log_sigma"].astype(float))
 
 
+_CELLS, _HALVINGS = 16384, 4  # equal parts of the range of ln E; none holds 16 knots
+
+
+@functools.cache
+def _guide(name: str) -> np.ndarray:
+    """The last knot at or below the start of each cell: the search for an energy's interval begins there."""
+    knots = _data()[f"{name}_log_energy"]
+    # A hundredth of a cell lower: in 32 bits an energy may fall into the next cell.
+    starts = knots[0] + (np.arange(_CELLS) - 0.01) * (knots[-1] - knots[0]) / _CELLS
+    return np.maximum(np.searchsorted(knots, starts, side="right") - 1, 0).astype(np.int16)
+
+
 def _interpolate(table: Table, x: jax.Array) -> jax.Array:
     """The table at x, linear between its knots and beyond them."""
-    knots, values = map(jnp.asarray, table)
-    last = jnp.searchsorted(knots, x, side="right", method="scan_unrolled") - 1
-    i = jnp.clip(last, 0, len(knots) - 2)
+    knots, values, guide = map(jnp.asarray, table)
+    cell = ((x - knots[0]) * (_CELLS / (knots[-1] - knots[0]))).astype(jnp.int32)
+    i = guide[jnp.clip(cell, 0, _CELLS - 1)].astype(jnp.int32)
+    for step in (2**k for k in reversed(range(_HALVINGS))):
+        further = jnp.minimum(i + step, len(knots) - 2)
+        i = jnp.where(knots[further] <= x, further, i)
     slope = (values[i + 1] - values[i]) / (knots[i + 1] - knots[i])
     return values[i] + slope * (x - knots[i])

@@ -184,13 +184,32 @@ def _weideman(n: int) -> tuple[float, np.ndarray]:
 _SCALE, _COEFFICIENTS = _weideman(40)
 
 
-def _faddeeva(z: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """w(z) for Im z >= 0, and an integral of w over z: both in closed form, since w is a rational function here."""
+def _rational(z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """w(z) for Im z >= 0, an integral of w over z and w'(z), all exact, since w is a rational function here."""
     below = _SCALE - 1j * z
     ratio = (_SCALE + 1j * z) / below
-    value, integral = jnp.zeros_like(z), jnp.zeros_like(z)
-    for power, coefficient in zip(range(len(_COEFFICIENTS), 0, -1), _COEFFICIENTS):
-        value = value * ratio + float(coefficient)
-        integral = integral * ratio + float(coefficient) / power
+
+    # A loop, and not 40 terms in one expression: XLA would compute them again wherever a result is used.
+    def horner(sums: Any, coefficients: Any) -> tuple[Any, None]:
+        value, slope, integral = sums
+        return (value * ratio + coefficients[0], slope * ratio + value, integral * ratio + coefficients[1]), None
+
+    powers = np.arange(len(_COEFFICIENTS), 0, -1)
+    table = jnp.asarray(np.stack([_COEFFICIENTS, _COEFFICIENTS / powers], axis=1), z.real.dtype)
+    (value, slope, integral), _ = jax.lax.scan(horner, (jnp.zeros_like(z),) * 3, table)
+    slope = 2j * (2 * _SCALE * slope / below + 2 * value) / below**3 + 1j / (sqrt(pi) * below**2)
     value = 2 * value / below**2 + 1 / (sqrt(pi) * below)
-    return value, -1j / _SCALE * ratio * integral + 1j / sqrt(pi) * jnp.log(below)
+    log = jax.lax.complex(0.5 * jnp.log(below.real**2 + below.imag**2), jnp.arctan2(below.imag, below.real))
+    return value, -1j / _SCALE * ratio * integral + 1j / sqrt(pi) * log, slope
+
+
+@jax.custom_jvp
+def _faddeeva(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """w(z) for Im z >= 0, and an integral of w over z."""
+    return _rational(z)[:2]
+
+
+@_faddeeva.defjvp
+def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[Any, Any]:
+    value, integral, slope = _rational(*primals)
+    return (value, integral), (slope * tangents[0], value * tangents[0])

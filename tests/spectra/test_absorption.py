@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from jaxspec.density import photons_in
+from jaxspec.photons import photons_in
 from jaxspec.quadrature import Bins
 from jaxspec.spectra import Phabs, PowerLaw, TBabs, VariablePhabs, Wabs
 
@@ -80,3 +80,17 @@ def test_a_set_of_abundances_is_shown_and_an_unknown_one_named():
     assert repr(TBabs(nH=2, abundances="angr")) == "TBabs(nH=2, z=0, covering=1, abundances='angr')"
     with pytest.raises(KeyError, match="no set of abundances is called 'wilms'; did you mean 'wilm'"):
         TBabs(abundances="wilms")
+
+
+@pytest.mark.parametrize("component", [TBabs(), Phabs()])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_guided_search_finds_the_interval_of_every_energy(component, dtype):
+    knots, values, _ = component.table
+    rng = np.random.default_rng(1)
+    once, counts = np.unique(knots, return_counts=True)
+    margin = 3e-6 if dtype is np.float32 else 1e-12  # a knot that is there twice is an edge
+    between = np.concatenate([once[:-1] + margin, once[1:] - margin, rng.uniform(knots[0], knots[-1], 20_000)])
+    steep = np.min(np.abs(between[:, None] - once[counts > 1]), axis=1, initial=np.inf)
+    x = between[steep >= 0.5 * margin].astype(dtype)
+    tolerance = 1e-3 if dtype is np.float32 else 1e-11
+    assert_allclose(component.log_cross_section(jnp.asarray(x)), np.interp(x, knots, values), rtol=0, atol=tolerance)
