@@ -64,7 +64,7 @@ class Layout(eqx.Module):
         )
         return cls(
             spectra=jax.tree.map(_array, stripped),
-            values=jnp.asarray([float(value) for value in model.values.values()]),
+            values=_array(np.array([float(value) for value in model.values.values()])),
             positions=tuple(leaves.index(i) for i in range(len(names))),
             free=tuple(index[name] for name in model.free),
             links=links,
@@ -159,7 +159,7 @@ class Density(eqx.Module):
             folds=tuple(folds),
             exposures=tuple(_array(selection.exposure) for selection in selections),
             fitted=_fitted(selections),
-            saturated=jnp.concatenate([_saturated(selection) for selection in selections]),
+            saturated=_array(np.concatenate([_saturated(selection) for selection in selections])),
             sizes=tuple(len(selection.counts) for selection in selections),
             grid_of=tuple(grid_of),
             sources_of=tuple(
@@ -272,8 +272,13 @@ _structures: dict[Any, _Structure] = {}
 
 
 def _array(value: Any) -> jax.Array:
-    """An array of one type whatever kind of number was given: JAX compiles again for a weak type."""
-    return jnp.asarray(value, float if isinstance(value, (int, float)) else None)
+    """An array of one type whatever kind of number was given: JAX compiles again for a weak type.
+
+    What JAX has not seen yet is put on the device as it is: `jnp.asarray` compiles a copy for each shape.
+    """
+    if isinstance(value, jax.Array):
+        return jnp.asarray(value)
+    return jax.device_put(np.asarray(value, float if isinstance(value, (int, float)) else None))
 
 
 def _split(vector: Vector, sizes: Sequence[int]) -> list[jax.Array]:
@@ -350,11 +355,11 @@ def _fitted(selections: Sequence[Selection]) -> tuple[Fitted, ...]:
     groups = []
     for kind in sorted(set(kinds)):
         members = tuple(i for i, other in enumerate(kinds) if other == kind)
-        joined = tuple(jnp.asarray(np.concatenate(arrays)) for arrays in zip(*(data[i] for i in members)))
+        joined = tuple(_array(np.concatenate(arrays)) for arrays in zip(*(data[i] for i in members)))
         groups.append(Fitted(joined, kind[0], members))
     return tuple(groups)
 
 
-def _saturated(selection: Selection) -> jax.Array:
+def _saturated(selection: Selection) -> np.ndarray:
     statistic = STATISTICS[selection.statistic]
-    return jax.jit(statistic.saturated)(*statistic.data(selection))
+    return np.asarray(jax.jit(statistic.saturated)(*statistic.data(selection)))

@@ -97,7 +97,7 @@ def fold_of(matrix: csr_array) -> AbstractFold:
     """
     rows, columns = _shape(matrix)
     if rows * columns <= _SMALL:
-        return DenseFold(jnp.asarray(matrix.toarray()))
+        return DenseFold(jax.device_put(matrix.toarray()))
     low, high = _windows(matrix)
     cuts = _cuts(low, high)
     area = sum((b - a) * (high[a:b].max() - low[a:b].min()) for a, b in itertools.pairwise(cuts))
@@ -105,11 +105,11 @@ def fold_of(matrix: csr_array) -> AbstractFold:
     width = max(int(high[t : t + 2 * _TILE].max() - low[t : t + 2 * _TILE].min()) for t in tiles)
     banded_area = len(tiles) * 2 * _TILE * width
     if min(area, banded_area) > rows * columns / 2:
-        return DenseFold(jnp.asarray(matrix.toarray()))
+        return DenseFold(jax.device_put(matrix.toarray()))
     if banded_area <= 1.5 * area:
         return _banded(matrix, low, width)
     spans = [(a, b, int(low[a:b].min()), int(high[a:b].max())) for a, b in itertools.pairwise(cuts)]
-    blocks = tuple(jnp.asarray(matrix[a:b, first:last].toarray()) for a, b, first, last in spans)
+    blocks = tuple(jax.device_put(matrix[a:b, first:last].toarray()) for a, b, first, last in spans)
     return BlockFold(blocks, tuple(first for _, _, first, _ in spans))
 
 
@@ -162,4 +162,4 @@ def _banded(matrix: csr_array, low: np.ndarray, width: int) -> BandedFold:
     for i, t in enumerate(tiles):
         piece = matrix[t : t + height, starts[i] : starts[i] + width].toarray()
         slabs[i, : piece.shape[0]] = piece
-    return BandedFold(jnp.asarray(slabs), jnp.asarray(starts), rows)
+    return BandedFold(jax.device_put(slabs), jax.device_put(starts), rows)

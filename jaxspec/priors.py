@@ -38,7 +38,7 @@ class Priors(eqx.Module):
             order = jax.tree.leaves(_by_name(jax.tree.unflatten(structure, range(structure.num_leaves))))
             # Normal(0, 1) and Normal(0, 0.5) are one program, though the numbers of the first are integers.
             leaves = [np.array(column, float) for column in zip(*(jax.tree.leaves(priors[i]) for i in members))]
-            groups.append(cls(tuple(jnp.asarray(leaves[i]) for i in order), structure, tuple(order), tuple(members)))
+            groups.append(cls(tuple(jax.device_put(leaves[i]) for i in order), structure, tuple(order), tuple(members)))
         return tuple(groups)
 
     def distribution(self, numbers: Sequence[jax.Array]) -> Distribution:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxspec import units
+from jaxspec._setup import program
 from jaxspec.data import Background, Observation, Response
 from jaxspec.photons import photons_in
 from jaxspec.quadrature import Bins
@@ -84,7 +85,7 @@ def _photons(spectra: list[AbstractSpectrum], low: np.ndarray, high: np.ndarray)
     return sum((np.asarray(_photons_compiled(spectrum, bins)) for spectrum in spectra), np.zeros(len(low)))
 
 
-_photons_compiled = jax.jit(photons_in)
+_photons_compiled = program(photons_in)
 
 
 def _background_counts(given: Any, response: Response, seconds: float, folded: bool) -> np.ndarray:

@@ -30,7 +30,7 @@ class Space(eqx.Module):
         }
         kinds = tuple(names[bool(np.isfinite(a)), bool(np.isfinite(b))] for a, b in zip(low, high))
         # Infinite numbers would turn into NaN in the branches that are not taken.
-        finite = [jnp.asarray(np.where(np.isfinite(edge), edge, 0.0)) for edge in (low, high)]
+        finite = [jax.device_put(np.where(np.isfinite(edge), edge, 0.0)) for edge in (low, high)]
         return cls(finite[0], finite[1], kinds)
 
     def _is(self, kind: str) -> np.ndarray:

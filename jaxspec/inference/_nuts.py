@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxspec._setup import program
 from jaxspec.density import Density
 from jaxspec.inference import _optimum
 from jaxspec.methods import NUTS
@@ -75,7 +76,7 @@ def _kernel(density: Density, frame: _Whitened, settings: NUTS, key: jax.Array) 
     return state, _optimum.each(step)
 
 
-@functools.partial(jax.jit, static_argnames="settings")
+@functools.partial(program, static_argnames="settings")
 def _chunk(
     density: Density, frame: _Whitened, settings: NUTS, key: jax.Array, state: Any, begin: np.bool
 ) -> tuple[Any, Chains]:

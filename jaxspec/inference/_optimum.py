@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxspec._setup import program
 from jaxspec.density import Density
 
 MAX_STEPS = 200
@@ -115,7 +116,7 @@ def _advance(density: Density, target: str, state: _State) -> _State:
     return _State(u, at, step, gain, damping, state.steps + 1)
 
 
-@functools.partial(jax.jit, static_argnames="target")
+@functools.partial(program, static_argnames="target")
 def climb(density: Density, starts: jax.Array, target: str) -> Optimum:
     """Climbs to a maximum of `target` (see `cost`) from each start, shape (n_starts, n)."""
 

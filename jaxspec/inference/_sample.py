@@ -6,7 +6,6 @@ import concurrent.futures
 import warnings
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxspec import progress as progress_bar
@@ -40,7 +39,7 @@ def sample(
         found = _nested.run(problem, method, key, progress_bar.wanted(progress))
         posterior = Posterior.of(
             problem,
-            np.asarray(_from_free(problem.density, jnp.asarray(found.theta)))[None],
+            np.asarray(_from_free(problem.density, found.theta))[None],
             method=method,
             key=key,
             statistics={"likelihood_calls": found.likelihood_calls, "ess": found.ess},
@@ -63,7 +62,7 @@ def _by_nuts(problem: Problem, method: NUTS, key: jax.Array, progress: bool | No
         chains = _nuts.run(problem.density, optimum, method, key, advance)
     return Posterior.of(
         problem,
-        np.asarray(_from_unbounded(problem.density, jnp.asarray(chains.u))),
+        np.asarray(_from_unbounded(problem.density, chains.u)),
         method=method,
         key=key,
         statistics={

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxspec import parameters, units
+from jaxspec._setup import program
 from jaxspec.density import Layout
 from jaxspec.quadrature import Bins
 
@@ -20,7 +21,7 @@ _PIECES = 24  # of the band, each with its own quadrature where a component has 
 _BATCH = 1024  # draws at once; their number is padded to a multiple, so that few shapes are compiled
 
 
-@jax.jit
+@program
 def _band_integrals(layout: Layout, draws: jax.Array, low: jax.Array, high: jax.Array, moment: jax.Array) -> jax.Array:
     """The integral of E^moment N(E) over the band for each draw and each part of each source, (n_draws, n_parts)."""
     bins = Bins.dividing(low, high, _PIECES)
@@ -40,7 +41,7 @@ def part_fluxes(layout: Layout, draws: np.ndarray, low: float, high: float, unit
     moment, factor = units.flux_moment(unit)
     padding = -len(draws) % _BATCH
     padded = np.concatenate([draws, np.broadcast_to(draws[:1], (padding, draws.shape[1]))])
-    arguments = (jnp.asarray(padded), jnp.asarray(low), jnp.asarray(high), jnp.asarray(float(moment)))
+    arguments = (padded, np.float64(low), np.float64(high), np.float64(moment))
     return factor * np.asarray(_band_integrals(layout, *arguments))[: len(draws)]
 
 
