@@ -25,8 +25,9 @@ def cache_folder() -> Path:
 
 
 def program(function: Callable[..., Any], **options: Any) -> Any:
-    """`jax.jit` for large programs: compiled in half the time, and as fast. JAX allows none inside another program: there, call its
-    `__wrapped__`.
+    """`jax.jit` for large programs: compiled in half the time, and as fast.
+
+    JAX allows none inside another program: there, call its `__wrapped__`.
 
     XLA's newer code generator for fused loops, and cutting a program into parts to compile side by side, cost more
     than they save here. The likelihood alone, and what users compile of it, keeps JAX's own settings: it gains 10 %.

@@ -33,9 +33,8 @@ class Bins(eqx.Module):
         half = 0.5 * (xp.log(high) - xp.log(low))
         energy = xp.sqrt(low) * xp.sqrt(high) * xp.exp(half * nodes[:, None])
         weight = half * weights[:, None] * energy
-        if xp is np:
-            low, high, energy, weight = jax.device_put((low, high, energy, weight))  # jnp.asarray would compile a copy
-        return cls(low, high, energy, weight)
+        # jnp.asarray would compile a copy of what comes from numpy.
+        return cls(*map(jax.device_put if xp is np else jnp.asarray, (low, high, energy, weight)))
 
     @classmethod
     def fine_enough(cls, low: np.ndarray, high: np.ndarray) -> Bins:

@@ -331,7 +331,7 @@ def _check_prior(parameter: Parameter, prior: Any) -> None:
     if low <= first and last <= high:
         return
     if isinstance(prior, dist.Normal):
-        normal = statistics.NormalDist(float(prior.loc), float(prior.scale))
+        normal = statistics.NormalDist(*(np.asarray(number).item() for number in (prior.loc, prior.scale)))
         outside = normal.cdf(low) + 1 - normal.cdf(high)
     else:
         draws = np.asarray(prior.sample(jax.random.key(0), (20_000,)))
