@@ -81,6 +81,25 @@ def join_points(points: Sequence[Points]) -> tuple[Points, ...]:
     return tuple(joined.values())
 
 
+def two_points(bins: Bins, origin: Any, moments: tuple[jax.Array, jax.Array, jax.Array]) -> Points:
+    """Two points in each bin with the mean energy and the variance of the photons there.
+
+    Args:
+        bins: n of them.
+        origin: an energy in keV, or one for each bin.
+        moments: the integrals over each bin of N(E) times (E - origin)^0, ^1 and ^2, each of shape (n,).
+    """
+    part, first, second = moments
+    empty = part < float(jnp.finfo(part.dtype).tiny) ** 0.5
+    safe = jnp.where(empty, 1.0, part)
+    mean = jnp.where(empty, 0.0, first / safe)
+    # Differences of large numbers far from a line: the points stay inside the bin all the same.
+    floor = (1e-6 * (bins.high - bins.low)) ** 2
+    spread = jnp.sqrt(jnp.maximum(jnp.where(empty, 0.0, second / safe - mean**2), floor))
+    energy = jnp.clip(origin + mean + jnp.stack([-spread, spread]), bins.low, bins.high)
+    return energy, 0.5 * jnp.broadcast_to(part, energy.shape)
+
+
 def pick_moment(moment: Any, moments: Sequence[jax.Array]) -> jax.Array:
     """Which of the moments 0, 1, 2 it is; `moment` may be traced."""
     if isinstance(moment, int):

@@ -23,6 +23,7 @@ from jaxspec.spectra._bursts import (
     NonDissipativePhotosphere,
     NonDissipativePhotosphereDeep,
 )
+from jaxspec.spectra._convolutions import EnergyFlux, Luminosity, PartialCovering, PhotonFlux, VelocityShift
 from jaxspec.spectra._curved import LogParabola, LogParabola10, LogParabolaPeak
 from jaxspec.spectra._disks import DiskBlackbody, DiskPowerLawBlackbody
 from jaxspec.spectra._factors import (
@@ -49,6 +50,7 @@ from jaxspec.spectra._powerlaws import (
     PowerLawFlux,
     SuperCutoffPowerLaw,
 )
+from jaxspec.spectra._redistribution import GaussianSmoothing, LorentzSmoothing, PowerLawComptonization
 from jaxspec.spectra._scales import Constant, Redshift
 from jaxspec.spectra._thermal import Blackbody, BlackbodyLuminosity, BlackbodyRadius, ModifiedBlackbody
 
@@ -77,22 +79,29 @@ __all__ = [
     "DoublyBrokenPowerLaw",
     "DoublySmoothlyBrokenPowerLaw",
     "Edge",
+    "EnergyFlux",
     "ExponentialDecay",
     "ExponentialFactor",
     "GaussianAbsorption",
     "GaussianLine",
+    "GaussianSmoothing",
     "HighEnergyCutoff",
     "InverseCutoffPowerLaw",
     "LogParabola",
     "LogParabola10",
     "LogParabolaPeak",
     "LorentzLine",
+    "LorentzSmoothing",
     "LowEnergyCutoff",
+    "Luminosity",
     "ModifiedBlackbody",
     "NonDissipativePhotosphere",
     "NonDissipativePhotosphereDeep",
+    "PartialCovering",
     "Phabs",
+    "PhotonFlux",
     "PowerLaw",
+    "PowerLawComptonization",
     "PowerLawEnergyFlux",
     "PowerLawFactor",
     "PowerLawFlux",
@@ -103,6 +112,7 @@ __all__ = [
     "SuperExponentialCutoff",
     "TBabs",
     "VariablePhabs",
+    "VelocityShift",
     "VoigtLine",
     "Wabs",
     "parameter",

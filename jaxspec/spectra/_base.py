@@ -152,10 +152,11 @@ class AbstractConvolution(AbstractComponent):
     """A component that acts on a spectrum: `redshift(powerlaw)`. It defines `transform` in place of `evaluate`."""
 
     kind = "convolution"
+    acts_on: ClassVar[tuple[str, ...]] = ("additive",)  # what it can be applied to
 
     @abc.abstractmethod
     def transform(self, spectrum: AbstractSpectrum, energy: jax.Array) -> jax.Array:
-        """N(E) at one energy in keV of what becomes of `spectrum`."""
+        """The value at one energy in keV of what becomes of `spectrum`."""
 
     def transform_integral(self, spectrum: AbstractSpectrum, bins: Bins, moment: Any) -> jax.Array:
         """The integral of E^moment N(E) dE over each bin of what becomes of `spectrum`."""
@@ -166,11 +167,15 @@ class AbstractConvolution(AbstractComponent):
         photons = jnp.vectorize(lambda energy: self.transform(spectrum, energy))(bins.energy) * bins.weight
         return ((bins.energy, photons),)
 
+    def transform_parts(self, spectrum: AbstractSpectrum) -> dict[str, AbstractSpectrum]:
+        """What becomes of each of the `parts` of `spectrum`; one that does not act on each alone overrides it."""
+        return {name: Convolved(self, part) for name, part in spectrum.parts().items()}
+
     def evaluate(self, energy: jax.Array) -> jax.Array:
         raise TypeError(f"{type(self).__name__} acts on a spectrum: write {self.label}(spectrum)")
 
     def __call__(self, spectrum: Any) -> AbstractSpectrum:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """What becomes of an additive spectrum."""
+        """What becomes of a spectrum."""
         return Convolved(self, spectrum)
 
 
@@ -257,16 +262,23 @@ class Product(AbstractSpectrum):
 
 
 class Convolved(AbstractSpectrum):
-    """What a convolution component makes of an additive spectrum."""
+    """What a convolution component makes of a spectrum, which is of the same kind."""
 
-    kind = "additive"
     convolution: AbstractConvolution
     spectrum: AbstractSpectrum
 
     def __check_init__(self) -> None:
-        if not isinstance(self.spectrum, AbstractSpectrum) or self.spectrum.kind != "additive":
-            raise TypeError(f"{self.convolution.label}(...) acts on an additive spectrum, got {self.spectrum!r}")
+        acts_on = self.convolution.acts_on
+        if not isinstance(self.spectrum, AbstractSpectrum) or self.spectrum.kind not in acts_on:
+            kinds = " or ".join(acts_on)
+            article = "an" if kinds[0] == "a" else "a"
+            raise TypeError(f"{self.convolution.label}(...) acts on {article} {kinds} spectrum, got {self.spectrum!r}")
         self.components()
+
+    @property
+    def kind(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """That of the spectrum it acts on."""
+        return self.spectrum.kind
 
     def evaluate(self, energy: jax.Array) -> jax.Array:
         return self.convolution.transform(self.spectrum, energy)
@@ -286,7 +298,7 @@ class Convolved(AbstractSpectrum):
         return Convolved(convolution, self.spectrum.map_components(function))
 
     def parts(self) -> dict[str, AbstractSpectrum]:
-        return {name: Convolved(self.convolution, part) for name, part in self.spectrum.parts().items()}
+        return self.convolution.transform_parts(self.spectrum)
 
     def __repr__(self) -> str:
         return f"{self.convolution!r}({self.spectrum!r})"

@@ -13,7 +13,7 @@ import numpy as np
 from jax.scipy.special import erf, erfc
 
 from jaxspec.parameters import Scalar, parameter
-from jaxspec.quadrature import Bins, Points, pick_moment
+from jaxspec.quadrature import Bins, Points, pick_moment, two_points
 from jaxspec.spectra._base import AbstractAdditive
 
 Moments = tuple[jax.Array, jax.Array, jax.Array]
@@ -43,20 +43,32 @@ class AbstractLine(AbstractAdditive):
 
     def points(self, bins: Bins) -> tuple[Points, ...]:
         """Two points in each bin with the mean energy and the variance of the photons there."""
-        part, first, second = self.profile_moments(bins)
-        empty = part < float(jnp.finfo(part.dtype).tiny) ** 0.5
-        safe = jnp.where(empty, 1.0, part)
-        mean = jnp.where(empty, 0.0, first / safe)
-        # Differences of large numbers far from the line: the points stay inside the bin all the same.
-        floor = (1e-6 * (bins.high - bins.low)) ** 2
-        spread = jnp.sqrt(jnp.maximum(jnp.where(empty, 0.0, second / safe - mean**2), floor))
-        energy = jnp.clip(self.energy + mean + jnp.stack([-spread, spread]), bins.low, bins.high)
-        return ((energy, 0.5 * self.K * jnp.broadcast_to(part, energy.shape)),)
+        energy, part = two_points(bins, self.energy, self.profile_moments(bins))
+        return ((energy, self.K * part),)
 
 
 def _width(width: Any, energy: jax.Array) -> jax.Array:
     """The width of a line, or of one far too narrow to be seen: zero would be divided by."""
     return jnp.maximum(width, float(jnp.finfo(energy.dtype).eps) ** 0.5 * energy)
+
+
+def gaussian_moments(low: jax.Array, high: jax.Array, sigma: jax.Array) -> Moments:
+    """The integrals from low to high of the normal distribution of width sigma around 0, times x^0, x^1 and x^2."""
+    # Beyond 40 sigma nothing is left, and powers of the distance would overflow in the derivatives.
+    a, b = (jnp.clip(edge / sigma, -40.0, 40.0) for edge in (low, high))
+    right = a + b > 0
+    near, far = jnp.where(right, a, -b), jnp.where(right, b, -a)
+    part = 0.5 * (erfc(near / sqrt(2)) - erfc(far / sqrt(2)))
+    at_a, at_b = (jnp.exp(-0.5 * x**2) / sqrt(2 * pi) for x in (a, b))
+    return part, sigma * (at_a - at_b), sigma**2 * (part + a * at_a - b * at_b)
+
+
+def lorentz_moments(low: jax.Array, high: jax.Array, half: jax.Array) -> Moments:
+    """The same of the Lorentz distribution with this half width at half maximum."""
+    a, b = low / half, high / half
+    part = jnp.arctan2(b - a, 1 + a * b) / pi
+    first = half / (2 * pi) * (jnp.log1p(b**2) - jnp.log1p(a**2))
+    return part, first, half**2 * ((b - a) / pi - part)
 
 
 class GaussianLine(AbstractLine):
@@ -81,14 +93,9 @@ class GaussianLine(AbstractLine):
 
     def profile_moments(self, bins: Bins) -> Moments:
         sigma = _width(self.sigma, jnp.asarray(self.energy, bins.low.dtype))
-        # Beyond 40 sigma nothing is left, and powers of the distance would overflow in the derivatives.
-        a, b = (jnp.clip((edge - self.energy) / sigma, -40.0, 40.0) for edge in (bins.low, bins.high))
-        right = a + b > 0
-        near, far = jnp.where(right, a, -b), jnp.where(right, b, -a)
-        part = 0.5 * (erfc(near / sqrt(2)) - erfc(far / sqrt(2)))
-        at_a, at_b = (jnp.exp(-0.5 * x**2) / sqrt(2 * pi) for x in (a, b))
         scale = 1 / self._above_zero(sigma)
-        return scale * part, scale * sigma * (at_a - at_b), scale * sigma**2 * (part + a * at_a - b * at_b)
+        part, first, second = gaussian_moments(bins.low - self.energy, bins.high - self.energy, sigma)
+        return scale * part, scale * first, scale * second
 
     def _above_zero(self, sigma: jax.Array) -> jax.Array:
         return 0.5 * (1 + erf(self.energy / (sigma * sqrt(2))))
@@ -115,11 +122,8 @@ class LorentzLine(AbstractLine):
 
     def profile_moments(self, bins: Bins) -> Moments:
         half = self._half(bins.low)
-        a, b = ((edge - self.energy) / half for edge in (bins.low, bins.high))
-        part = jnp.arctan2(b - a, 1 + a * b) / pi
-        first = half / (2 * pi) * (jnp.log1p(b**2) - jnp.log1p(a**2))
-        second = half**2 * ((b - a) / pi - part)
         scale = 1 / self._above_zero(half)
+        part, first, second = lorentz_moments(bins.low - self.energy, bins.high - self.energy, half)
         return scale * part, scale * first, scale * second
 
     def _half(self, energy: jax.Array) -> jax.Array:

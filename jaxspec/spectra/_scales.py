@@ -32,11 +32,13 @@ class Redshift(AbstractConvolution):
 
     $$N(E) = N_\mathrm{rest}(E (1 + z))$$
 
-    so that a bin (a, b) holds the photons of (a (1 + z), b (1 + z)) in the rest frame, divided by 1 + z.
+    so that a bin (a, b) holds the photons of (a (1 + z), b (1 + z)) in the rest frame, divided by 1 + z. A factor can
+    be shifted, too: `Redshift(z=...)(Edge())`.
 
-    **Reference:** XSPEC's `zashift`.
+    **Reference:** XSPEC's `zashift` and `zmshift`.
     """
 
+    acts_on = ("additive", "multiplicative")
     z: Scalar = parameter(0.0, bounds=(-0.999, inf), doc="redshift", free=False)
 
     def transform(self, spectrum: AbstractSpectrum, energy: jax.Array) -> jax.Array:

@@ -67,7 +67,9 @@ def in_use(component: AbstractComponent) -> AbstractSpectrum:
         return component
     if component.kind == "multiplicative":
         return component * spectra.PowerLaw(index=-1.0, name="base")
-    return component(spectra.CutoffPowerLaw(name="base"))
+    if "additive" in component.acts_on:
+        return component(spectra.CutoffPowerLaw(name="base"))
+    return component(spectra.LowEnergyCutoff(name="factor")) * spectra.PowerLaw(index=-1.0, name="base")
 
 
 def components() -> dict[str, type[AbstractComponent]]:
@@ -337,6 +339,105 @@ def _scales() -> dict[str, list[Case]]:
     }
 
 
+def _convolutions() -> dict[str, list[Case]]:
+    s = spectra
+    shape = s.CutoffPowerLaw(K=3, index=-1.5, cutoff=30, name="shape")
+
+    def N(E: Any) -> Any:
+        return 3 * E ** mpf("-1.5") * exp(-E / 30)
+
+    with mpmath.workdps(30):
+        energy = quad(lambda E: E * N(E), [2, 5, 10]) / mpf(KEV_PER_ERG)
+        photons = quad(N, [2, 5, 10])
+        at_rest = quad(lambda E: E * N(E), [1, 2.5, 5]) / mpf(KEV_PER_ERG)
+        sphere = 4 * mpmath.pi * (700 * mpf("3.0856775814913673e24")) ** 2
+
+    def smoothed(E: Any) -> Any:
+        # The width of a photon at E0 is 0.3 (E0 / 6).
+        kernel = lambda E0: mpmath.npdf(E, E0, mpf("0.05") * E0)  # noqa: E731
+        return quad(lambda E0: N(E0) * kernel(E0), [E * mpf(k) for k in (0.6, 0.8, 0.9, 1, 1.1, 1.2, 1.6)])
+
+    def lorentz(E: Any) -> Any:
+        # A Lorentz line of width 0.2 smoothed with 0.3 is one of width 0.5.
+        above_zero = mpf("0.5") + mpmath.atan(500) / mpmath.pi
+        return 2 * mpf("0.25") / mpmath.pi / ((E - 50) ** 2 + mpf("0.25") ** 2) / above_zero
+
+    def scattered(E: Any, both: bool) -> Any:
+        gamma = mpf("2.1")
+        scale = (gamma - 1) * (gamma + 2) / (1 + 2 * gamma) if both else gamma - 1
+        seed = lambda E0: 4 * exp(-E0 / 2) * E0  # noqa: E731
+        up = quad(lambda E0: seed(E0) * (E / E0) ** -gamma / E0, [mpf("1e-12"), E / 100, E / 10, E / 3, E])
+        down = quad(lambda E0: seed(E0) * (E / E0) ** (gamma + 1) / E0, [E, E + 2, E + 8, E + 40]) if both else 0
+        return mpf("0.7") * seed(E) + mpf("0.3") * scale * (up + down)
+
+    seed = s.CutoffPowerLaw(K=4, index=1, cutoff=2, name="seed")
+    line = s.LorentzLine(K=2, energy=50, gamma=0.2)
+    soft = {"gamma": 2.1, "fraction": 0.3}
+    return {
+        "VelocityShift": [
+            formula(
+                s.VelocityShift(velocity=29979.2458)(shape), lambda E: N(E / mpf("0.9")) / mpf("0.9"), "XSPEC vashift"
+            ),
+            formula(
+                s.VelocityShift(velocity=-2997.92458)(s.LowEnergyCutoff(cutoff=2)),
+                lambda E: exp(-2 / (E / mpf("1.01"))),
+                "XSPEC vmshift",
+            ),
+        ],
+        "PartialCovering": [
+            formula(
+                s.PartialCovering(covering=0.3)(s.LowEnergyCutoff(cutoff=2) * s.Constant(factor=0.5)),
+                lambda E: mpf("0.7") + mpf("0.15") * exp(-2 / E),
+                "XSPEC partcov",
+            )
+        ],
+        "EnergyFlux": [
+            formula(
+                s.EnergyFlux(log_flux=-9.5, a=2, b=10)(shape), lambda E: N(E) * mpf(10) ** -9.5 / energy, "XSPEC cflux"
+            )
+        ],
+        "PhotonFlux": [
+            formula(s.PhotonFlux(flux=0.4, a=2, b=10)(shape), lambda E: N(E) * mpf("0.4") / photons, "XSPEC cpflux")
+        ],
+        "Luminosity": [
+            formula(
+                s.Luminosity(log_luminosity=44, a=2, b=10, z=1, distance=700)(shape),
+                lambda E: N(E) * mpf(10) ** 44 / sphere / at_rest,
+                "definition",
+            )
+        ],
+        "GaussianSmoothing": [
+            formula(s.GaussianSmoothing(width=0.3, index=1)(shape), smoothed, "mpmath", 1e-8, energies=[0.4, 6, 30])
+        ],
+        "LorentzSmoothing": [
+            formula(
+                # A line stands as two points between each two edges of the kernel: less exact in the wings.
+                s.LorentzSmoothing(width=0.3)(line),
+                lorentz,
+                "closed form",
+                2e-3,
+                energies=[49, 49.5, 49.8, 50.1, 51],
+            )
+        ],
+        "PowerLawComptonization": [
+            formula(
+                s.PowerLawComptonization(**soft)(seed),
+                lambda E: scattered(E, False),
+                "Steiner et al. 2009, eq. 1",
+                1e-6,
+                energies=[0.3, 2, 20],
+            ),
+            formula(
+                s.PowerLawComptonization(**soft, down=1)(seed),
+                lambda E: scattered(E, True),
+                "Steiner et al. 2009, eq. 4",
+                1e-5,
+                energies=[0.3, 2, 20],
+            ),
+        ],
+    }
+
+
 def _lines() -> dict[str, list[Case]]:
     s = spectra
 
@@ -458,6 +559,7 @@ REFERENCES: dict[str, Sequence[Case]] = {
     **_absorption(),
     **_factors(),
     **_scales(),
+    **_convolutions(),
 }
 
 # Absorption edges and resonances above 0.3 keV, in keV.
@@ -482,5 +584,13 @@ KINKS: dict[str, Sequence[float]] = {
     "Wabs": [0.4, 0.532, 0.707, 0.867, 1.303, 1.84, 2.471, 3.21, 4.038, 7.111, 8.331],
 }
 
-# How well bin integrals of components that are read from a table hold: it is linear between its knots.
-ROUGH = {"TBabs": 1e-4, "Phabs": 1e-4, "VariablePhabs": 1e-4}
+# How well bin integrals hold of components that are read from a table (it is linear between its knots), and of those
+# that leave out photons below a fraction of a bin's energy (which are more for smaller bins).
+ROUGH = {
+    "TBabs": 1e-4,
+    "Phabs": 1e-4,
+    "VariablePhabs": 1e-4,
+    "GaussianSmoothing": 1e-3,
+    "LorentzSmoothing": 5e-3,
+    "PowerLawComptonization": 5e-6,
+}
