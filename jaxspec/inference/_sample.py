@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import importlib
 import warnings
 
 import jax
@@ -57,9 +58,10 @@ def _by_nuts(problem: Problem, method: NUTS, key: jax.Array, progress: bool | No
         compiled = pool.submit(_nuts.compile_ahead, problem.density, method, key)
         optimum, _ = best_optimum(problem.density, "sampled", N_STARTS)
         compiled.result()
-    total = method.warmup + method.draws
-    with progress_bar.bar(total, f"NUTS, {method.chains} chains", progress) as advance:
-        chains = _nuts.run(problem.density, optimum, method, key, advance)
+        pool.submit(_import_ahead)
+        total = method.warmup + method.draws
+        with progress_bar.bar(total, f"NUTS, {method.chains} chains", progress) as advance:
+            chains = _nuts.run(problem.density, optimum, method, key, advance)
     return Posterior.of(
         problem,
         np.asarray(_from_unbounded(problem.density, chains.u)),
@@ -71,6 +73,12 @@ def _by_nuts(problem: Problem, method: NUTS, key: jax.Array, progress: bool | No
             "at_max_depth": float(np.mean(chains.steps >= 2**method.max_tree_depth - 1)),
         },
     )
+
+
+def _import_ahead() -> None:
+    """Imports what the diagnostics and tables will need: while the chains run, Python has nothing to do."""
+    for name in ("numpyro.diagnostics", "pandas"):
+        importlib.import_module(name)
 
 
 @jax.jit
