@@ -7,6 +7,7 @@ disk (see `jaxspec/_setup.py`).
 from jaxspec import _setup  # noqa: F401  isort: skip  (64-bit floats must be on before the first array)
 
 from jaxspec import spectra
+from jaxspec.calibration import Calibration
 from jaxspec.data import Background, Observation, RepairWarning, Response
 from jaxspec.inference import fit, sample
 from jaxspec.methods import NUTS, UltraNest
@@ -21,6 +22,7 @@ __all__ = [
     "NUTS",
     "Background",
     "BestFit",
+    "Calibration",
     "Model",
     "Observation",
     "PointSource",

@@ -14,13 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxspec import chi_squared, marginal, parameters, statistics
-from jaxspec.folding import AbstractFold, fitted_matrix, fold_of, photon_range
+from jaxspec.calibration import Calibration, Rescaled
+from jaxspec.folding import AbstractFold
 from jaxspec.parameters import Link
 from jaxspec.photons import photons_in
 from jaxspec.priors import Priors
 from jaxspec.quadrature import Bins
 from jaxspec.space import Space
-from jaxspec.spectra import AbstractComponent, AbstractSpectrum
+from jaxspec.spectra import AbstractSpectrum
+from jaxspec.terms import Term, terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +39,9 @@ class Layout(eqx.Module):
     """How the free parameters fill the spectra: everything but the names, which no compiled program needs."""
 
     spectra: tuple[AbstractSpectrum, ...]  # one per source, without names
+    calibrations: tuple[Calibration, ...]
     values: jax.Array  # of all parameters: the frozen ones are read here
-    positions: tuple[int, ...] = eqx.field(static=True)  # of the parameters among the leaves of `spectra`
+    positions: tuple[int, ...] = eqx.field(static=True)  # of the parameters among the leaves of both
     free: tuple[int, ...] = eqx.field(static=True)
     links: tuple[tuple[int, tuple[int, ...], Link], ...] = eqx.field(static=True)
 
@@ -52,7 +55,11 @@ class Layout(eqx.Module):
         stripped = tuple(
             source.spectrum.map_components(lambda c: c.with_fields(name=str(next(count)))) for source in model.sources
         )
-        marked = tuple(spectrum.map_components(lambda c: _marked(c, marks)) for spectrum in stripped)
+        calibrations = tuple(calibration.with_fields(name="") for calibration in model.calibrations)
+        marked = (
+            tuple(spectrum.map_components(lambda c: _marked(c, marks)) for spectrum in stripped),
+            tuple(_marked(calibration, marks) for calibration in calibrations),
+        )
         leaves = [leaf.index if isinstance(leaf, _Mark) else None for leaf in jax.tree.leaves(marked)]
         links = tuple(
             (
@@ -64,6 +71,7 @@ class Layout(eqx.Module):
         )
         return cls(
             spectra=jax.tree.map(_array, stripped),
+            calibrations=jax.tree.map(_array, calibrations),
             values=_array(np.array([float(value) for value in model.values.values()])),
             positions=tuple(leaves.index(i) for i in range(len(names))),
             free=tuple(index[name] for name in model.free),
@@ -88,7 +96,14 @@ class Layout(eqx.Module):
 
     def spectra_at(self, values: Sequence[jax.Array] | Vector) -> tuple[AbstractSpectrum, ...]:
         """The spectra with these values of all parameters."""
-        leaves, structure = jax.tree.flatten(self.spectra)
+        return self._filled(values)[0]
+
+    def calibrations_at(self, values: Sequence[jax.Array] | Vector) -> tuple[Calibration, ...]:
+        """The calibrations with these values of all parameters."""
+        return self._filled(values)[1]
+
+    def _filled(self, values: Any) -> tuple[tuple[AbstractSpectrum, ...], tuple[Calibration, ...]]:
+        leaves, structure = jax.tree.flatten((self.spectra, self.calibrations))
         for i, position in enumerate(self.positions):
             leaves[position] = values[i]
         return jax.tree.unflatten(structure, leaves)
@@ -101,7 +116,7 @@ class _Mark:
     index: int
 
 
-def _marked(component: AbstractComponent, marks: Iterator[int]) -> AbstractComponent:
+def _marked(component: Any, marks: Iterator[int]) -> Any:
     return component.with_fields(**{field: _Mark(next(marks)) for field in parameters.declarations(component)})
 
 
@@ -125,59 +140,58 @@ class Density(eqx.Module):
     space: Space
     priors: tuple[Priors, ...]
     grids: tuple[Bins, ...]  # of photons
-    folds: tuple[AbstractFold, ...]  # one per observation
-    exposures: tuple[jax.Array, ...]
+    folds: tuple[AbstractFold, ...]
+    terms: tuple[Term, ...]  # of the expected counts of each observation
     fitted: tuple[Fitted, ...]
     saturated: jax.Array  # (n_bins,): the log-likelihood of a perfect fit
     sizes: tuple[int, ...] = eqx.field(static=True)  # fitted bins of each observation
-    grid_of: tuple[int, ...] = eqx.field(static=True)
-    sources_of: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+    grid_of: tuple[int, ...] = eqx.field(static=True)  # of each fold
 
     @classmethod
     def of(cls, model: Model, observations: Sequence[Observation], selections: Sequence[Selection]) -> Density:
         """The density of a model and the selected bins of observations, which are taken to be checked."""
-        grids: list[tuple[np.ndarray, np.ndarray]] = []
-        grid_of, folds = [], []
-        for observation, selection in zip(observations, selections):
-            response = observation.response
-            matrix = fitted_matrix(response, selection)
-            used = photon_range(matrix)
-            low, high = response.energy_low[used], response.energy_high[used]
-            same = [i for i, (a, b) in enumerate(grids) if np.array_equal(a, low) and np.array_equal(b, high)]
-            grid_of.append(same[0] if same else len(grids))
-            if not same:
-                grids.append((low, high))
-            folds.append(fold_of(matrix[:, used]))
         rows = model.parameters
-        known = [source.name for source in model.sources]
+        terms, folds, grid_of, grids = terms_of(model, observations, selections)
         support = np.array([rows[name].support for name in model.free])
         return cls(
             layout=Layout.of(model),
             space=Space.between(support[:, 0], support[:, 1]),
             priors=Priors.groups([rows[name].prior for name in model.free]),
             grids=tuple(Bins.fine_enough(low, high) for low, high in grids),
-            folds=tuple(folds),
-            exposures=tuple(_array(selection.exposure) for selection in selections),
+            folds=folds,
+            terms=terms,
             fitted=_fitted(selections),
             saturated=_array(np.concatenate([_saturated(selection) for selection in selections])),
             sizes=tuple(len(selection.counts) for selection in selections),
-            grid_of=tuple(grid_of),
-            sources_of=tuple(
-                tuple(known.index(name) for name in observation.sources or known) for observation in observations
-            ),
+            grid_of=grid_of,
         )
 
     def expected_counts(self, values: Sequence[jax.Array] | Vector) -> Vector:
         """Expected source counts in each fitted bin, from the values of all parameters (`Layout.fill`)."""
-        spectra = self.layout.spectra_at(values)
+        spectra, calibrations = self.layout.spectra_at(values), self.layout.calibrations_at(values)
         # Each spectrum is integrated once per grid of photon bins, however many observations share it.
-        needed = sorted({(g, s) for g, sources in zip(self.grid_of, self.sources_of) for s in sources})
-        photons = {(g, s): photons_in(spectra[s], self.grids[g]) for g, s in needed}
-        rates = [
-            exposure * fold(functools.reduce(jnp.add, [photons[g, s] for s in sources]))
-            for fold, exposure, g, sources in zip(self.folds, self.exposures, self.grid_of, self.sources_of)
-        ]
-        return jnp.concatenate(rates)
+        needed = sorted({(self.grid_of[term.fold], s, term.rescaled_by) for term in self.terms for s in term.spectra})
+        photons = {
+            (g, s, c): photons_in(spectra[s] if c < 0 else Rescaled(spectra[s], calibrations[c].energy_scale), grid)
+            for (g, s, c), grid in ((key, self.grids[key[0]]) for key in needed)
+        }
+        counts: list[list[jax.Array]] = [[] for _ in self.sizes]
+        for term in self.terms:
+            seen = [photons[self.grid_of[term.fold], s, term.rescaled_by] for s in term.spectra]
+            rates = self.folds[term.fold](functools.reduce(jnp.add, seen))
+            counts[term.observation].append(term.counts(rates, calibrations))
+        return jnp.concatenate(
+            [functools.reduce(jnp.add, parts) if parts else jnp.zeros(n) for parts, n in zip(counts, self.sizes)]
+        )
+
+    def of_one_each(self, spectra: Sequence[tuple[int, int]], layout: Layout) -> Density:
+        """The same where each observation sees one spectrum only, by its place here and its place in `layout`."""
+        alone = tuple(
+            dataclasses.replace(term, spectra=(new,))
+            for term, (old, new) in ((term, spectra[term.observation]) for term in self.terms)
+            if old in term.spectra
+        )
+        return dataclasses.replace(self, layout=layout, terms=alone)
 
     def statistic_per_bin(self, expected: Vector) -> Vector:
         """The fit statistic in each bin."""

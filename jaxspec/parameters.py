@@ -70,6 +70,26 @@ def declarations(component: Any) -> dict[str, Declaration]:
     }
 
 
+def check_fields(component: Any) -> None:
+    """Raises `ValueError` where a parameter of a new component lies outside the bounds that its class declares."""
+    for field, declared in declarations(component).items():
+        value = getattr(component, field)
+        low, high = declared.bounds
+        if isinstance(value, (int, float)) and not low <= value <= high:
+            raise ValueError(
+                f"{type(component).__name__}: {field} = {value:g} {declared.unit} lies outside its bounds "
+                f"({low:g}, {high:g}) ({declared.doc})"
+            )
+
+
+def with_fields(component: Any, fields: Mapping[str, Any]) -> Any:
+    """The same component with other fields, unchecked and unconverted: they may be traced."""
+    new = object.__new__(type(component))
+    for field in dataclasses.fields(component):
+        object.__setattr__(new, field.name, fields.get(field.name, getattr(component, field.name)))
+    return new
+
+
 def full_name(source: str, component: str, field: str) -> str:
     """The name of a parameter in a model: `source.component.parameter`."""
     return f"{source}.{component}.{field}"

@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
+from jaxspec.calibration import Rescaled
 from jaxspec.quadrature import Bins
 from jaxspec.spectra import AbstractComponent, AbstractSpectrum
 
 
 @jax.custom_jvp
-def photons_in(spectrum: AbstractSpectrum, bins: Bins) -> jax.Array:
+def photons_in(spectrum: AbstractSpectrum | Rescaled, bins: Bins) -> jax.Array:
     """Photons / (cm2 s) in each bin.
 
     Its derivative is a matrix of forward derivatives, so that going backwards through it is a product with a matrix:

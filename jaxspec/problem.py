@@ -34,7 +34,8 @@ class Problem:
     static parts.
 
     Raises `ValueError` for no observations, two of one name, an empty selection, a model without free parameters and a
-    source that no observation sees, `KeyError` for a source name that the model has not.
+    source that no observation sees, `KeyError` for a source name that the model has not and for a calibration of an
+    observation that is not there.
     """
 
     def __init__(self, model: Model, observations: Observation | Sequence[Observation]) -> None:
@@ -200,6 +201,9 @@ def _check(model: Model, observations: tuple[Observation, ...]) -> None:
         raise ValueError(f"two observations are called {twice[0]!r}; give them names of their own with name=")
     if not model.free:
         raise ValueError("the model has no free parameter; thaw one with model.thaw(name)")
+    for calibration in model.calibrations:
+        if calibration.name not in names:
+            raise parameters.unknown(calibration.name, names, "observation (of which the model has a Calibration)")
     known = [source.name for source in model.sources]
     for observation in observations:
         for name in observation.sources or ():

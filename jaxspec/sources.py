@@ -1,4 +1,4 @@
-"""Point sources, and the model: sources with priors, bounds, frozen parameters and links."""
+"""Point sources, and the model: sources and calibrations with priors, bounds, frozen parameters and links."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from jaxspec import parameters, units
+from jaxspec.calibration import LABEL, Calibration
 from jaxspec.parameters import Link, Parameter
 from jaxspec.spectra import AbstractComponent, AbstractSpectrum
 
@@ -73,26 +74,30 @@ class Model:
     A parameter is called `source.component.parameter`. Every name is checked on the spot.
 
     Args:
-        sources: the point sources, each with a name of its own.
+        members: the point sources, each with a name of its own, and the calibrations of observations.
     """
 
     sources: tuple[PointSource, ...]
+    calibrations: tuple[Calibration, ...]
     priors: Mapping[str, Distribution]
     links: Mapping[str, Link]
     _bounds: Mapping[str, tuple[float, float]]
     _freedom: Mapping[str, bool]
 
-    def __init__(self, *sources: PointSource) -> None:
-        for source in sources:
-            if not isinstance(source, PointSource):
-                raise TypeError(f"a model is made of PointSource objects, got {source!r}")
-        names = [source.name for source in sources]
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            raise ValueError(f"two sources are called {sorted(twice)[0]!r}; every source needs a name of its own")
+    def __init__(self, *members: PointSource | Calibration) -> None:
+        for member in members:
+            if not isinstance(member, PointSource | Calibration):
+                raise TypeError(f"a model is made of PointSource and Calibration objects, got {member!r}")
+        sources = tuple(member for member in members if isinstance(member, PointSource))
+        calibrations = tuple(member for member in members if isinstance(member, Calibration))
+        for kind, what in ((sources, "source"), (calibrations, "calibration")):
+            names = [member.name for member in kind]
+            twice = {name for name in names if names.count(name) > 1}
+            if twice:
+                raise ValueError(f"two {what}s are called {sorted(twice)[0]!r}; every {what} needs a name of its own")
         if not sources:
             raise ValueError("a model needs at least one source: Model(PointSource('name', spectrum))")
-        self._set(sources=tuple(sources), priors={}, links={}, _bounds={}, _freedom={})
+        self._set(sources=sources, calibrations=calibrations, priors={}, links={}, _bounds={}, _freedom={})
 
     def _set(self, **fields: Any) -> Model:
         for name, value in fields.items():
@@ -116,10 +121,10 @@ class Model:
     def parameters(self) -> dict[str, Parameter]:
         """Every parameter by name, in the order of sources, components and fields."""
         table = {}
-        for source in self.sources:
-            for label, component in source.spectrum.components().items():
+        for member in (*self.sources, *self.calibrations):
+            for label, component in _components(member).items():
                 for field, declared in parameters.declarations(component).items():
-                    name = parameters.full_name(source.name, label, field)
+                    name = parameters.full_name(member.name, label, field)
                     link = self.links.get(name)
                     table[name] = Parameter(
                         name=name,
@@ -158,7 +163,13 @@ class Model:
         for name in values:
             self._check(name, known)
         merged = self._follow_links({**{name: p.value for name, p in known.items()}, **values})
-        return self._with(sources=tuple(_replace_values(source, merged) for source in self.sources))
+        return self._with(
+            sources=tuple(_replace_values(source, merged) for source in self.sources),
+            calibrations=tuple(
+                calibration.with_fields(**_fields_of(calibration, calibration.name, LABEL, merged))
+                for calibration in self.calibrations
+            ),
+        )
 
     # -- changing --------------------------------------------------------------------------------------------------
 
@@ -292,16 +303,16 @@ class Model:
         widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
         lines.insert(1, "  ".join("-" * width for width in widths))
-        return "\n".join([*(repr(source) for source in self.sources), "", *lines])
+        return "\n".join([*map(repr, (*self.sources, *self.calibrations)), "", *lines])
 
     def _repr_html_(self) -> str:
-        sources = "<br>".join(html.escape(repr(source)) for source in self.sources)
+        members = "<br>".join(html.escape(repr(member)) for member in (*self.sources, *self.calibrations))
         head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
         body = "".join(
             "<tr>" + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row) + "</tr>"
             for row in self._rows()
         )
-        return f"<p>{sources}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<p>{members}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 _COLUMNS = ("parameter", "value", "unit", "bounds", "prior", "state")
@@ -311,11 +322,19 @@ def _replace_values(source: PointSource, values: Mapping[str, Any]) -> PointSour
     """The source with the values that its parameters have in `values`, unchecked: they may be traced."""
 
     def replace(component: AbstractComponent) -> AbstractComponent:
-        fields = parameters.declarations(component)
-        names = {field: parameters.full_name(source.name, component.label, field) for field in fields}
-        return component.with_fields(**{field: values[name] for field, name in names.items()})
+        return component.with_fields(**_fields_of(component, source.name, component.label, values))
 
     return dataclasses.replace(source, spectrum=source.spectrum.map_components(replace))
+
+
+def _components(member: PointSource | Calibration) -> Mapping[str, AbstractComponent | Calibration]:
+    return member.components() if isinstance(member, Calibration) else member.spectrum.components()
+
+
+def _fields_of(component: Any, member: str, label: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a component's fields by field, from those of all parameters by full name."""
+    fields = parameters.declarations(component)
+    return {field: values[parameters.full_name(member, label, field)] for field in fields}
 
 
 def _check_prior(parameter: Parameter, prior: Any) -> None:

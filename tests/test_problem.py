@@ -86,7 +86,7 @@ def test_the_w_statistic_of_3c273_is_that_of_sherpa(files, grouped, bins, exact)
     observation = observation if grouped else observation.group(None)
     problem = Problem(Model(PointSource("q", PowerLaw(K=1.622e-4, index=-1.782))), observation)
     assert problem.n_bins == bins
-    assert_allclose(sum(problem.statistics().values()), exact, rtol=1e-4)
+    assert_allclose(sum(problem.statistics().values()), exact, rtol=1e-9)
 
 
 # -- folding ----------------------------------------------------------------------------------------------------------

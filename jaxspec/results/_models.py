@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from jaxspec import parameters, spectra
+from jaxspec.calibration import Calibration
 from jaxspec.parameters import Link
 from jaxspec.results import _laws
 from jaxspec.sources import Model, PointSource
@@ -26,6 +27,7 @@ def model_to_dict(model: Model) -> dict[str, Any]:
             {"name": s.name, "ra": s.ra, "dec": s.dec, "spectrum": _spectrum_to_dict(s.spectrum)}
             for s in model.at({}).sources
         ],
+        "calibrations": [_component_to_dict(calibration)["fields"] for calibration in model.at({}).calibrations],
         "free": {name: row.free for name, row in rows.items() if row.link is None},
         "bounds": {name: row.bounds for name, row in rows.items()},
         "priors": {name: _prior_to_dict(name, prior) for name, prior in model.priors.items()},
@@ -36,7 +38,11 @@ def model_to_dict(model: Model) -> dict[str, Any]:
 def model_from_dict(data: dict[str, Any]) -> Model:
     """The model of `model_to_dict`. Raises `ValueError` for a component whose class is not to be found."""
     model = Model(
-        *(PointSource(s["name"], _spectrum_from_dict(s["spectrum"]), ra=s["ra"], dec=s["dec"]) for s in data["sources"])
+        *(
+            PointSource(s["name"], _spectrum_from_dict(s["spectrum"]), ra=s["ra"], dec=s["dec"])
+            for s in data["sources"]
+        ),
+        *(Calibration(**fields) for fields in data.get("calibrations", ())),
     )
     declared = {name: row.bounds for name, row in model.parameters.items()}
     for name, free in data["free"].items():
@@ -68,13 +74,17 @@ def _spectrum_to_dict(spectrum: Any) -> dict[str, Any]:
             "join": kind,
             "parts": [_spectrum_to_dict(spectrum.convolution), _spectrum_to_dict(spectrum.spectrum)],
         }
+    return _component_to_dict(spectrum)
+
+
+def _component_to_dict(component: Any) -> dict[str, Any]:
     # A component that reads a table of ours reads it again when it is made.
-    saved = [field.name for field in dataclasses.fields(spectrum) if field.metadata.get("saved", True)]
-    fields = {name: getattr(spectrum, name) for name in saved}
-    declared = parameters.declarations(spectrum)
+    saved = [field.name for field in dataclasses.fields(component) if field.metadata.get("saved", True)]
+    fields = {name: getattr(component, name) for name in saved}
+    declared = parameters.declarations(component)
     return {
-        "class": kind,
-        "module": type(spectrum).__module__,
+        "class": type(component).__name__,
+        "module": type(component).__module__,
         "fields": {name: float(value) if name in declared else value for name, value in fields.items()},
     }
 

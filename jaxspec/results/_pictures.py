@@ -35,18 +35,18 @@ class _Components(Layout):
 
 @functools.partial(jax.jit, static_argnames=("seen", "by_component"))
 def _contributions(
-    density: Density, points: jax.Array, seen: tuple[tuple[int, ...], ...], by_component: bool
+    density: Density, points: jax.Array, seen: tuple[tuple[tuple[int, int], ...], ...], by_component: bool
 ) -> jax.Array:
     """Expected counts of each source, or component, in each fitted bin, shape (n_points, n, n_bins).
 
-    `seen` are the sources or components that each observation sees. The k-th of n is the k-th that an
-    observation sees, or its last one where it sees fewer.
+    `seen` are the sources that each observation sees, or their components, by place of the source and place among
+    either. The k-th of n is the k-th that an observation sees, or its last one where it sees fewer.
     """
     layout = density.layout
     if by_component:
         layout = _Components(**{field.name: getattr(layout, field.name) for field in dataclasses.fields(layout)})
     alone = [
-        dataclasses.replace(density, layout=layout, sources_of=tuple((s[min(k, len(s) - 1)],) for s in seen))
+        density.of_one_each([places[min(k, len(places) - 1)] for places in seen], layout)
         for k in range(max(map(len, seen)))
     ]
 
@@ -88,7 +88,7 @@ class _Part(NamedTuple):
 
     label: str
     position: int  # among the sources, or components, of the model
-    colour: int
+    colour: int  # that of the source: its place among sources
     dash: int  # 0 for what is drawn through
 
 
@@ -147,7 +147,7 @@ def _folded(result: Result, by_component: bool) -> dict[str, _Folded]:
     """By observation."""
     problem = result.problem
     parts = [_parts(result, by_component, problem.sources_seen_by(i)) for i in range(len(problem.observations))]
-    seen = tuple(tuple(part.position for part in group) for group in parts)
+    seen = tuple(tuple((part.colour, part.position) for part in group) for group in parts)
     table = np.asarray(_contributions(problem.density, _thinned(result, _N_COUNTS), seen, by_component))
     ends = np.cumsum(problem.density.sizes)
     pieces = zip(problem.labels, parts, problem.density.sizes, ends, problem.selections)

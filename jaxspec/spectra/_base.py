@@ -100,14 +100,7 @@ class AbstractComponent(AbstractSpectrum):
     def __check_init__(self) -> None:
         if self.name is not None:
             parameters.check_name(self.name, "component")
-        for field, declared in parameters.declarations(self).items():
-            value = getattr(self, field)
-            low, high = declared.bounds
-            if isinstance(value, (int, float)) and not low <= value <= high:
-                raise ValueError(
-                    f"{type(self).__name__}: {field} = {value:g} {declared.unit} lies outside its bounds "
-                    f"({low:g}, {high:g}) ({declared.doc})"
-                )
+        parameters.check_fields(self)
 
     @property
     def label(self) -> str:
@@ -122,10 +115,7 @@ class AbstractComponent(AbstractSpectrum):
 
     def with_fields(self, **fields: Any) -> Self:
         """The same component with other fields, unchecked and unconverted: they may be traced."""
-        new = object.__new__(type(self))
-        for field in dataclasses.fields(self):
-            object.__setattr__(new, field.name, fields.get(field.name, getattr(self, field.name)))
-        return new
+        return parameters.with_fields(self, fields)
 
     def __repr__(self) -> str:
         fields = [f"{field}={_short(getattr(self, field))}" for field in parameters.declarations(self)]
