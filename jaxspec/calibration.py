@@ -77,22 +77,22 @@ NEUTRAL = {field.name: field.default for field in dataclasses.fields(Calibration
 
 
 class Effects(NamedTuple):
-    """Which parts of a calibration a program has to compute, and where it stands among those of the model."""
+    """Which parts of a calibration a program has to compute, and its place among those of the model."""
 
-    index: int
+    place: int
     factor: bool
     gain: bool
     energy_scale: bool
 
     @classmethod
-    def of(cls, calibration: Calibration, index: int, rows: Mapping[str, Parameter]) -> Effects:
+    def of(cls, calibration: Calibration, place: int, rows: Mapping[str, Parameter]) -> Effects:
         """All but those whose parameters are frozen at what changes nothing."""
 
         def active(field: str) -> bool:
             row = rows[parameters.full_name(calibration.name, LABEL, field)]
             return row.free or row.link is not None or float(row.value) != NEUTRAL[field]
 
-        return cls(index, active("factor"), active("gain_slope") or active("gain_offset"), active("energy_scale"))
+        return cls(place, active("factor"), active("gain_slope") or active("gain_offset"), active("energy_scale"))
 
 
 class Rescaled(eqx.Module):

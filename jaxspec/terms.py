@@ -34,13 +34,13 @@ class Term(eqx.Module):
     @property
     def rescaled_by(self) -> int:
         """The calibration whose energy scale the spectra are seen with; -1 for none."""
-        return self.effects.index if self.effects is not None and self.effects.energy_scale else -1
+        return self.effects.place if self.effects is not None and self.effects.energy_scale else -1
 
     def counts(self, rates: jax.Array, calibrations: Sequence[Calibration]) -> jax.Array:
         """Expected counts in each fitted bin, from what the fold gives."""
         if self.effects is None:
             return self.exposure * rates
-        own = calibrations[self.effects.index]
+        own = calibrations[self.effects.place]
         if self.shift is not None:
             rates = self.shift(rates, own.gain_slope, own.gain_offset)
         return self.exposure * (own.factor * rates if self.effects.factor else rates)
@@ -94,8 +94,8 @@ def terms_of(
 
 def _effects(model: Model, name: str) -> Effects | None:
     """What a program must compute of an observation's calibration; None where that changes nothing."""
-    for index, calibration in enumerate(model.calibrations):
+    for place, calibration in enumerate(model.calibrations):
         if calibration.name == name:
-            effects = Effects.of(calibration, index, model.parameters)
+            effects = Effects.of(calibration, place, model.parameters)
             return effects if any(effects[1:]) else None
     return None
