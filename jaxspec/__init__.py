@@ -9,9 +9,10 @@ from jaxspec import _setup  # noqa: F401  isort: skip  (64-bit floats must be on
 from jaxspec import spectra
 from jaxspec.calibration import Calibration
 from jaxspec.data import Background, Observation, RepairWarning, Response
-from jaxspec.inference import fit, sample
+from jaxspec.inference import contour, fit, lower_limit, profile_errors, sample, upper_limit
 from jaxspec.methods import NUTS, UltraNest
 from jaxspec.problem import Problem
+from jaxspec.quantities import Derived, EquivalentWidth, Flux, Luminosity
 from jaxspec.results import BestFit, Posterior, load
 from jaxspec.simulation import simulate
 from jaxspec.sources import Model, PointSource
@@ -23,6 +24,10 @@ __all__ = [
     "Background",
     "BestFit",
     "Calibration",
+    "Derived",
+    "EquivalentWidth",
+    "Flux",
+    "Luminosity",
     "Model",
     "Observation",
     "PointSource",
@@ -31,9 +36,13 @@ __all__ = [
     "RepairWarning",
     "Response",
     "UltraNest",
+    "contour",
     "fit",
     "load",
+    "lower_limit",
+    "profile_errors",
     "sample",
     "simulate",
     "spectra",
+    "upper_limit",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import html
 import statistics
 from collections.abc import Callable, Iterable, Mapping
@@ -117,8 +118,8 @@ class Model:
                 return source
         raise parameters.unknown(name, [source.name for source in self.sources], "source")
 
-    @property
-    def parameters(self) -> dict[str, Parameter]:
+    @functools.cached_property
+    def parameters(self) -> Mapping[str, Parameter]:
         """Every parameter by name, in the order of sources, components and fields."""
         table = {}
         for member in (*self.sources, *self.calibrations):
@@ -136,7 +137,7 @@ class Model:
                         free=link is None and self._freedom.get(name, declared.free),
                         link=link,
                     )
-        return table
+        return MappingProxyType(table)
 
     @property
     def free(self) -> tuple[str, ...]:

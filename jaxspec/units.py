@@ -88,7 +88,7 @@ def seconds(value: Any, what: str = "exposure") -> float:
 
 
 @functools.cache
-def flux_moment(unit_name: str) -> tuple[int, float]:
+def flux_moment(unit_name: Any) -> tuple[int, float]:
     """Which integral has this unit, and the factor from its value in keV, cm2 and s.
 
     The integral of E^m N(E) over a band has the unit keV^m / (cm2 s): m = 0 is the photon flux, 1 the energy flux,

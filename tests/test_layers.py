@@ -20,6 +20,7 @@ ORDER = (
     "calibration",
     "photons",
     "sources",
+    "quantities",
     "statistics",
     "chi_squared",
     "marginal",

@@ -1,6 +1,8 @@
-"""Fitting and sampling: `fit(problem)`, `sample(problem, method, key=...)`."""
+"""Fitting, errors and sampling: `fit(problem)`, `profile_errors(best)`, `sample(problem, method, key=...)`."""
 
+from jaxspec.inference._contour import contour
+from jaxspec.inference._errors import lower_limit, profile_errors, upper_limit
 from jaxspec.inference._fit import fit
 from jaxspec.inference._sample import sample
 
-__all__ = ["fit", "sample"]
+__all__ = ["contour", "fit", "lower_limit", "profile_errors", "sample", "upper_limit"]

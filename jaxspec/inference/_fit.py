@@ -40,6 +40,14 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -
         problem.require_priors()
     target = "posterior" if use_priors else "likelihood"
     found, reached = best_optimum(problem.density, target, starts)
+    result = result_at(problem, target, found, reached, 2 * starts)
+    if result.troubles:
+        warnings.warn("fit: " + "; ".join(result.troubles), stacklevel=2)
+    return result
+
+
+def result_at(problem: Problem, target: str, found: _optimum.Optimum, reached: int, n_starts: int) -> BestFit:
+    """The result for an optimum that `reached` of `n_starts` climbs have found."""
     space = problem.density.space
     theta, slope = jax.jvp(space.values, (found.u,), (jnp.ones_like(found.u),))
     exact = _exact_curvature(problem.density, found.u, target)
@@ -66,7 +74,7 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -
     if not converged:
         rising = f"with ln L still rising by {found.gain:.2g}"
         trouble.insert(0, f"the climb stopped after {int(found.steps)} steps {rising}")
-    result = BestFit(
+    return BestFit(
         problem=problem,
         theta=np.asarray(theta),
         u=np.asarray(found.u),
@@ -75,12 +83,9 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -
         converged=converged,
         troubles=tuple(trouble),
         starts_agreeing=reached,
-        n_starts=2 * starts,
-        use_priors=use_priors,
+        n_starts=n_starts,
+        use_priors=target == "posterior",
     )
-    if trouble:
-        warnings.warn("fit: " + "; ".join(trouble), stacklevel=2)
-    return result
 
 
 def best_optimum(density: Density, target: str, starts: int) -> tuple[_optimum.Optimum, int]:
@@ -90,12 +95,25 @@ def best_optimum(density: Density, target: str, starts: int) -> tuple[_optimum.O
     """
     offsets = spread_normally(starts, len(density.space.kinds))
     found = _in_numpy(_optimum.climb(density, _optimum.starting_points(density, offsets), target))
-    best = _best(found)
     # Once more around the best: the first round may end in a lesser maximum beside it, from all its far starts.
-    again = _in_numpy(_optimum.climb(density, best.u + _optimum.SPREAD * offsets, target))
+    again = climbs_around(density, _best(found).u, target, starts)
     found = jax.tree.map(lambda *rounds: np.concatenate(rounds), found, again)
     best = _best(found)
     return best, int(np.sum(found.cost < best.cost + 0.01))
+
+
+def climbs_around(density: Density, u: np.ndarray | jax.Array, target: str, starts: int) -> _optimum.Optimum:
+    """Climbs from a point and from others around it."""
+    offsets = spread_normally(starts, len(u))
+    return _in_numpy(_optimum.climb(density, u + _optimum.SPREAD * offsets, target))
+
+
+def better_fit(best: BestFit, u: np.ndarray) -> BestFit:
+    """The fit that climbs from around `u` lead to, where the target is higher than at `best`."""
+    target = "posterior" if best.use_priors else "likelihood"
+    found = climbs_around(best.problem.density, u, target, N_STARTS)
+    top = _best(found)
+    return result_at(best.problem, target, top, int(np.sum(found.cost < top.cost + 0.01)), N_STARTS)
 
 
 def _in_numpy(found: _optimum.Optimum) -> _optimum.Optimum:

@@ -28,7 +28,7 @@ class Optimum(NamedTuple):
     steps: jax.Array
 
 
-class _Local(NamedTuple):
+class Local(NamedTuple):
     """The target around a point."""
 
     cost: jax.Array
@@ -47,7 +47,7 @@ class _Local(NamedTuple):
 
 class _State(NamedTuple):
     u: jax.Array
-    at: _Local
+    at: Local
     step: jax.Array  # to be taken next
     gain: jax.Array
     damping: jax.Array
@@ -70,7 +70,7 @@ def _prior_cost(density: Density, u: jax.Array, target: str) -> jax.Array:
     return -density.log_prior(density.space.values(u)) - volume
 
 
-def _measure(density: Density, u: jax.Array, target: str) -> _Local:
+def measure(density: Density, u: jax.Array, target: str) -> Local:
     """Cost, gradient, and a curvature that is never negative.
 
     The statistic's second derivative in the expected counts is positive, so J^T S'' J is; of what bends the map from
@@ -99,12 +99,39 @@ def _measure(density: Density, u: jax.Array, target: str) -> _Local:
         (prior, prior_slope), (_, prior_bend) = jax.jvp(jax.value_and_grad(prior_cost), (u,), (jnp.ones_like(u),))
         value, gradient = value + prior, gradient + prior_slope
         diagonal = diagonal + jnp.maximum(prior_bend, 0.0)
-    return _Local(value - jnp.sum(density.saturated), gradient, curvature + jnp.diag(diagonal))
+    return Local(value - jnp.sum(density.saturated), gradient, curvature + jnp.diag(diagonal))
 
 
-def _advance(density: Density, target: str, state: _State) -> _State:
+class Pull(NamedTuple):
+    """What draws a climb to a surface on which quantities have given values: 1/2 weight (quantity - value)^2 each.
+
+    Where the climb ends, the quantities are not quite as asked for; but the target is highest there among all points
+    where they are as they are, so it is a point of the profile.
+    """
+
+    aims: Any  # pytrees called with (density, u)
+    values: jax.Array
+    weights: jax.Array
+
+
+def _pulled(density: Density, u: jax.Array, at: Local, pull: Pull) -> Local:
+    def all_aims(u: jax.Array) -> jax.Array:
+        return jnp.stack([aim(density, u) for aim in pull.aims])
+
+    away = all_aims(u) - pull.values
+    slopes = jax.jacfwd(all_aims)(u)
+    return Local(
+        at.cost + 0.5 * jnp.sum(pull.weights * away**2),
+        at.gradient + (pull.weights * away) @ slopes,
+        at.curvature + slopes.T @ (pull.weights[:, None] * slopes),
+    )
+
+
+def _advance(density: Density, target: str, pull: Pull | None, state: _State) -> _State:
     u = state.u + state.step
-    at = _measure(density, u, target)
+    at = measure(density, u, target)
+    if pull is not None:
+        at = _pulled(density, u, at, pull)
     better = (at.cost <= state.at.cost) & jnp.all(jnp.isfinite(at.gradient))
     predicted = -(state.at.gradient @ state.step + 0.5 * state.step @ state.at.curvature @ state.step)
     agrees = (state.at.cost - at.cost) > 0.25 * predicted
@@ -119,19 +146,36 @@ def _advance(density: Density, target: str, state: _State) -> _State:
 @functools.partial(program, static_argnames="target")
 def climb(density: Density, starts: jax.Array, target: str) -> Optimum:
     """Climbs to a maximum of `target` (see `cost`) from each start, shape (n_starts, n)."""
+    return each(functools.partial(_climb_from, density, target, None))(starts)
 
-    def one(u: jax.Array) -> Optimum:
-        # The first round takes a step of length zero: measuring before the loop would compile the density twice.
-        nowhere = _Local(jnp.asarray(jnp.inf), jnp.zeros_like(u), jnp.eye(len(u)))
-        first = _State(u, nowhere, jnp.zeros_like(u), jnp.asarray(jnp.inf), jnp.asarray(1e-2), jnp.asarray(0))
-        last = jax.lax.while_loop(
-            lambda state: (state.steps < MAX_STEPS) & ~(state.gain < TOLERANCE),
-            functools.partial(_advance, density, target),
-            first,
-        )
-        return Optimum(last.u, last.at.cost, last.gain, last.at.curvature, last.steps)
 
-    return each(one)(starts)
+@functools.partial(jax.jit, static_argnames="target")
+def climb_held(density: Density, starts: jax.Array, target: str, pulls: Pull) -> tuple[Optimum, jax.Array]:
+    """The same with quantities pulled to values that differ from climb to climb, shape (n_starts, n_aims).
+
+    The cost is that without the pull. Returns the quantities where the climbs ended, too.
+    """
+
+    def one(start: tuple[jax.Array, jax.Array]) -> tuple[Optimum, jax.Array]:
+        pull = pulls._replace(values=start[1])
+        found = _climb_from(density, target, pull, start[0])
+        reached = jnp.stack([aim(density, found.u) for aim in pull.aims])
+        added = 0.5 * jnp.sum(pull.weights * (reached - pull.values) ** 2)
+        return found._replace(cost=found.cost - added), reached
+
+    return each(one)((starts, pulls.values))
+
+
+def _climb_from(density: Density, target: str, pull: Pull | None, u: jax.Array) -> Optimum:
+    # The first round takes a step of length zero: measuring before the loop would compile the density twice.
+    nowhere = Local(jnp.asarray(jnp.inf), jnp.zeros_like(u), jnp.eye(len(u)))
+    first = _State(u, nowhere, jnp.zeros_like(u), jnp.asarray(jnp.inf), jnp.asarray(1e-2), jnp.asarray(0))
+    last = jax.lax.while_loop(
+        lambda state: (state.steps < MAX_STEPS) & ~(state.gain < TOLERANCE),
+        functools.partial(_advance, density, target, pull),
+        first,
+    )
+    return Optimum(last.u, last.at.cost, last.gain, last.at.curvature, last.steps)
 
 
 def each(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -86,18 +86,25 @@ def _mark(figure: Picture, columns: Sequence[Column], powers: Sequence[int]) -> 
 
 
 def _power(column: Column) -> int:
+    return power_of_ten(max(abs(column.low), abs(column.high)))
+
+
+def power_of_ten(largest: float) -> int:
     """The power of ten that leaves numbers with few digits on the axis."""
-    largest = max(abs(column.low), abs(column.high))
     exponent = int(np.floor(np.log10(largest))) if largest > 0 else 0
     return exponent if exponent < -2 or exponent > 3 else 0
 
 
 def _label(column: Column, power: int) -> str:
-    *path, parameter = column.name.split(".")
+    return name_with_unit(column.name, column.unit, power, separator="\n")
+
+
+def name_with_unit(name: str, unit: str, power: int, separator: str = " ") -> str:
+    """A parameter's name with the factor and the unit of its axis."""
+    *path, parameter = name.split(".")
     factor = rf"$10^{{{power}}}$" if power else ""
-    unit = " ".join(filter(None, (factor, unit_text(column.unit))))
-    lines = [*path, parameter] if not unit else [*path, f"{parameter} [{unit}]"]
-    return "\n".join(lines)
+    text = " ".join(filter(None, (factor, unit_text(unit))))
+    return separator.join([*path, f"{parameter} [{text}]" if text else parameter])
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:

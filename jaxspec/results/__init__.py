@@ -3,5 +3,6 @@
 from jaxspec.results._bestfit import BestFit
 from jaxspec.results._io import load
 from jaxspec.results._posterior import Posterior
+from jaxspec.results._profiles import Contour, ProfileErrors
 
-__all__ = ["BestFit", "Posterior", "load"]
+__all__ = ["BestFit", "Contour", "Posterior", "ProfileErrors", "load"]

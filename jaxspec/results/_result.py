@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import abc
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxspec import parameters, units
-from jaxspec.results import _flux
+from jaxspec.results import _derived, _flux
 from jaxspec.results._table import interval as interval_of
 
 if TYPE_CHECKING:
     from jaxspec.problem import Problem
+    from jaxspec.quantities import AbstractQuantity
 
 
 class Result(abc.ABC):
@@ -119,6 +120,36 @@ class Result(abc.ABC):
             row: (self.centre(flux), *interval_of(self.spread(flux), level, interval)) for row, flux in rows.items()
         }
         return _flux.table(values, unit)
+
+    def derived_draws(self, quantity: AbstractQuantity) -> np.ndarray:
+        """A derived quantity for each draw, shape (n_draws,)."""
+        return self.spread(self._derived_at_points(quantity))
+
+    def _derived_at_points(self, quantity: AbstractQuantity) -> np.ndarray:
+        problem = self.problem
+        return _derived.at_points(problem.model, problem.density.layout, quantity, self.points)
+
+    def derived(
+        self, quantities: Mapping[str, AbstractQuantity], *, level: float = 0.68, interval: str = "equal-tailed"
+    ) -> Any:
+        """Derived quantities with their intervals, from the joint draws of all parameters.
+
+        Args:
+            quantities: by the name of their row: `Flux`, `Luminosity`, `EquivalentWidth`, arithmetic of them, or
+                `Derived(function, names)`.
+            level: the probability between the bounds.
+            interval: "equal-tailed" or "highest-density".
+
+        Returns a pandas table of astropy quantities with the columns "value" (the median of a posterior, the best
+        value of a fit), "low bound", "hi bound".
+
+        Raises `TypeError` for what is no quantity, `KeyError` for names that the model has not.
+        """
+        rows = {}
+        for name, quantity in quantities.items():
+            values = self._derived_at_points(quantity)
+            rows[name] = (self.centre(values), *interval_of(self.spread(values), level, interval))
+        return _derived.table(rows, {name: quantity.unit for name, quantity in quantities.items()})
 
     def plot_counts(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, ClassVar, Self
 
 import equinox as eqx
@@ -38,6 +38,13 @@ class AbstractSpectrum(eqx.Module):
     def parts(self) -> dict[str, AbstractSpectrum]:
         """What each additive component contributes: with all that multiplies and convolves it. By component name."""
         return {name: component for name, component in self.components().items() if component.kind == "additive"}
+
+    def without(self, names: Collection[str]) -> AbstractSpectrum:
+        """The spectrum as it would be without these factors and convolutions."""
+        kept = _without(self, names)
+        if kept is None:
+            raise ValueError(f"nothing is left of {self!r} without {', '.join(names)}")
+        return kept
 
     def __call__(self, energy: Any) -> jax.Array:
         """The value at any array of energies: keV, or a `Quantity`.
@@ -292,6 +299,18 @@ class Convolved(AbstractSpectrum):
 
     def __repr__(self) -> str:
         return f"{self.convolution!r}({self.spectrum!r})"
+
+
+def _without(spectrum: AbstractSpectrum, names: Collection[str]) -> AbstractSpectrum | None:
+    """None where nothing is left."""
+    if isinstance(spectrum, AbstractComponent):
+        return None if spectrum.label in names else spectrum
+    if isinstance(spectrum, Convolved):
+        inside = _without(spectrum.spectrum, names)
+        return inside if inside is None or spectrum.convolution.label in names else spectrum.convolution(inside)
+    assert isinstance(spectrum, (Sum, Product))
+    left, right = _without(spectrum.left, names), _without(spectrum.right, names)
+    return right if left is None else left if right is None else type(spectrum)(left, right)
 
 
 def _join(left: AbstractSpectrum, right: AbstractSpectrum) -> dict[str, AbstractComponent]:
