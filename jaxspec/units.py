@@ -98,7 +98,7 @@ def flux_moment(unit_name: Any) -> tuple[int, float]:
     """
     import astropy.units as u
 
-    wanted = unit(unit_name)
+    wanted = _without_photons(unit(unit_name))
     # erg / (cm2 s keV) has the dimension of a photon flux, but counts no photons.
     counts = not any(base.is_equivalent(u.keV) for base in wanted.bases)
     for moment in (0, 1, 2) if counts else (1, 2):
@@ -116,7 +116,7 @@ def spectrum_moment(unit_name: str) -> tuple[int, float]:
     """The same for a spectrum: E^m N(E) has the unit keV^m / (cm2 s keV), or per Hz (Jy). Returns (m, factor)."""
     import astropy.units as u
 
-    wanted = unit(unit_name)
+    wanted = _without_photons(unit(unit_name))
     hertz: Any = u.Quantity(1.0, u.Hz)
     per_hertz = float(hertz.to_value(u.keV, equivalencies=u.spectral()))
     for (per, factor), moment in itertools.product(((u.keV, 1.0), (u.Hz, per_hertz)), (0, 1, 2)):
@@ -127,6 +127,13 @@ def spectrum_moment(unit_name: str) -> tuple[int, float]:
         f"{unit_name!r} is not a unit of a spectrum. Give photons like '1 / (cm2 s keV)', "
         "E F(E) per energy like 'keV / (cm2 s keV)', or E^2 F(E) like 'erg2 / (cm2 s keV)' = 'erg / (cm2 s)'."
     )
+
+
+def _without_photons(given: Any) -> Any:
+    """ "ph / (cm2 s)" as "1 / (cm2 s)": what is counted has no unit here."""
+    import astropy.units as u
+
+    return given / u.ph if dict(zip(given.bases, given.powers)).get(u.ph) == 1 else given
 
 
 def quantity(value: Any, unit_name: str) -> Quantity:

@@ -65,6 +65,7 @@ def test_a_band_may_mix_kinds():
     [
         ("1 / (cm2 s)", 0, 1.0),
         ("1 / (m2 s)", 0, 1e4),
+        ("ph / (cm2 s)", 0, 1.0),
         ("keV / (cm2 s)", 1, 1.0),
         ("erg / (cm2 s)", 1, KEV_IN_ERG),
         ("W / m2", 1, KEV_IN_ERG * 1e-3),
