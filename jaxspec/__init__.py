@@ -9,12 +9,12 @@ from jaxspec import _setup  # noqa: F401  isort: skip  (64-bit floats must be on
 from jaxspec import spectra
 from jaxspec.calibration import Calibration
 from jaxspec.data import Background, Observation, RepairWarning, Response
-from jaxspec.inference import contour, fit, lower_limit, profile_errors, sample, upper_limit
+from jaxspec.inference import contour, fit, fit_each, lower_limit, profile_errors, sample, upper_limit
 from jaxspec.methods import NUTS, UltraNest
 from jaxspec.problem import Problem
 from jaxspec.quantities import Derived, EquivalentWidth, Flux, Luminosity
-from jaxspec.results import BestFit, Posterior, load
-from jaxspec.simulation import simulate
+from jaxspec.results import BestFit, Catalogue, Posterior, load
+from jaxspec.simulation import simulate, simulate_each
 from jaxspec.sources import Model, PointSource
 
 __version__ = "0.1.0"
@@ -24,6 +24,7 @@ __all__ = [
     "Background",
     "BestFit",
     "Calibration",
+    "Catalogue",
     "Derived",
     "EquivalentWidth",
     "Flux",
@@ -38,11 +39,13 @@ __all__ = [
     "UltraNest",
     "contour",
     "fit",
+    "fit_each",
     "load",
     "lower_limit",
     "profile_errors",
     "sample",
     "simulate",
+    "simulate_each",
     "spectra",
     "upper_limit",
 ]

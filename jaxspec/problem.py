@@ -135,13 +135,7 @@ class Problem:
 
     def require_priors(self) -> None:
         """Raises `ValueError` where a free parameter has no prior, and says how to give one."""
-        rows = self.model.parameters
-        missing = [name for name in self.names if rows[name].prior is None]
-        if missing:
-            raise ValueError(
-                f"no prior for {', '.join(missing)}: sampling needs one for every free parameter. Give them with "
-                f"model.with_priors({{{missing[0]!r}: numpyro.distributions.…}}) or freeze the parameter"
-            )
+        self.model.require_priors()
 
     def __repr__(self) -> str:
         rows = [

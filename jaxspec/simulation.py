@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxspec import units
 from jaxspec._setup import program
 from jaxspec.data import Background, Observation, Response
+from jaxspec.density import Layout
 from jaxspec.photons import photons_in
 from jaxspec.quadrature import Bins
 from jaxspec.sources import Model, PointSource
@@ -53,17 +58,106 @@ def simulate(
     """
     seconds = units.seconds(exposure)
     expected = _folded(_spectra(spectrum), response, seconds)
+    inside = (
+        None if background is None else _background_counts(background, response, seconds, background_through_response)
+    )
+    (counts,), seen, time = _drawn(expected[None], inside, seconds, background_exposure, background_scale, key)
+    region = None if seen is None else Background(seen[0], time, back_scale=background_scale)
+    return Observation(counts, response, seconds, region, name=name)
+
+
+def simulate_each(
+    model: Model,
+    values: Mapping[str, Any],
+    response: Response,
+    exposure: float | Quantity,
+    background: AbstractSpectrum | np.ndarray | None = None,
+    *,
+    key: jax.Array,
+    names: Sequence[str] | None = None,
+    background_through_response: bool = False,
+    background_exposure: float | Quantity | None = None,
+    background_scale: float = 1.0,
+) -> list[Observation]:
+    """Draws what an instrument would see of each member of a population.
+
+    Args:
+        model: whose sources are added up.
+        values: of parameters that differ, one for each member, by name, in the parameter's unit; the others are the
+            model's, and linked ones follow.
+        response: the instrument.
+        names: of the observations; by default their numbers.
+        background: as for `simulate`; an array may have a row for each member, shape (n_members, n_channels).
+
+    The other arguments are those of `simulate`. Raises what it raises, `KeyError` for an unknown parameter, and
+    `ValueError` for columns of different lengths, values outside the bounds, and a linked parameter.
+    """
+    columns = model.columns(values)
+    n = len(next(iter(columns.values()))) if columns else 0
+    if n == 0:
+        raise ValueError("values={...} says how many members there are: give at least one parameter")
+    names = [str(i) for i in range(n)] if names is None else list(names)
+    if len(names) != n:
+        raise ValueError(f"there are {len(names)} names for {n} members")
+    seconds = units.seconds(exposure)
+    expected = seconds * (_photons_of_each(model, columns, response) @ response.matrix.T)
+    inside: Any = None
+    if background is not None:
+        many = isinstance(background, np.ndarray) and background.ndim == 2
+        inside = background if many else _background_counts(background, response, seconds, background_through_response)
+        if many and np.shape(inside) != expected.shape:
+            raise ValueError(f"background has shape {np.shape(inside)}, but {expected.shape} counts are expected")
+    counts, seen, time = _drawn(expected, inside, seconds, background_exposure, background_scale, key)
+    regions = [None] * n if seen is None else [Background(each, time, back_scale=background_scale) for each in seen]
+    return [
+        Observation(each, response, seconds, region, name=name) for each, region, name in zip(counts, regions, names)
+    ]
+
+
+def _photons_of_each(model: Model, columns: dict[str, np.ndarray], response: Response) -> np.ndarray:
+    """Photons / (cm2 s) in each photon bin, of all sources, (n_members, n_energies)."""
+    layout, bins = Layout.of(model), Bins.fine_enough(response.energy_low, response.energy_high)
+    n = len(next(iter(columns.values())))
+    table = np.tile(np.asarray(layout.values), (n, 1))
+    for name, column in columns.items():
+        table[:, list(model.parameters).index(name)] = column
+    padding = np.tile(table[:1], (-n % _PIECE, 1))
+    pieces = np.split(np.concatenate([table, padding]), (n + len(padding)) // _PIECE)
+    return np.concatenate([np.asarray(_members_compiled(layout, bins, piece)) for piece in pieces])[:n]
+
+
+_PIECE = 256  # members at once, so that few shapes are compiled
+
+
+@jax.jit
+def _members_compiled(layout: Layout, bins: Bins, table: jax.Array) -> jax.Array:
+    def one(row: jax.Array) -> jax.Array:
+        own = dataclasses.replace(layout, values=row)
+        spectra = own.spectra_at(own.fill(row[np.array(layout.free, int)]))
+        return functools.reduce(jnp.add, [photons_in(spectrum, bins) for spectrum in spectra])
+
+    return jax.vmap(one)(table)
+
+
+def _drawn(
+    expected: np.ndarray,
+    inside: np.ndarray | None,
+    seconds: float,
+    background_exposure: Any,
+    background_scale: float,
+    key: jax.Array,
+) -> tuple[np.ndarray, np.ndarray | None, float]:
+    """Counts in the source and in the background region, (n_members, n_channels), and the time of the latter."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
     counts = rng.poisson(_checked(expected, "source"))
-    if background is None:
-        return Observation(counts.astype(float), response, seconds, name=name)
-    inside = _checked(_background_counts(background, response, seconds, background_through_response), "background")
+    if inside is None:
+        return counts.astype(float), None, seconds
+    inside = np.broadcast_to(_checked(np.asarray(inside, float), "background"), expected.shape)
     time = seconds if background_exposure is None else units.seconds(background_exposure, "background_exposure")
     if not background_scale > 0:
         raise ValueError(f"background_scale is the ratio of two areas, so it must be positive, got {background_scale}")
     seen = rng.poisson(inside * background_scale * time / seconds)
-    region = Background(seen.astype(float), time, back_scale=background_scale)
-    return Observation((counts + rng.poisson(inside)).astype(float), response, seconds, region, name=name)
+    return (counts + rng.poisson(inside)).astype(float), seen.astype(float), time
 
 
 def _spectra(given: Any) -> list[AbstractSpectrum]:
@@ -104,8 +198,8 @@ def _background_counts(given: Any, response: Response, seconds: float, folded: b
 def _checked(expected: np.ndarray, what: str) -> np.ndarray:
     wrong = ~(np.isfinite(expected) & (expected >= 0) & (expected < 1e18))
     if wrong.any():
-        channel = int(np.flatnonzero(wrong)[0])
+        place = tuple(np.argwhere(wrong)[0])
         raise ValueError(
-            f"the expected {what} counts of channel {channel} are {expected[channel]:g}: check the spectrum"
+            f"the expected {what} counts of channel {place[-1]} are {expected[place]:g}: check the spectrum"
         )
     return expected

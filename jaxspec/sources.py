@@ -172,6 +172,34 @@ class Model:
             ),
         )
 
+    def columns(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Values of parameters for many models at once: arrays of one length, in the parameter's unit.
+
+        Raises `KeyError` for an unknown name, `ValueError` for a linked parameter, for values outside the bounds, and
+        for arrays of different lengths.
+        """
+        known = self.parameters
+        columns = {}
+        for name, given in values.items():
+            parameter = self._check(name, known, changing="value")
+            columns[name] = np.asarray(units.number(given, parameter.unit, name), float)
+            if columns[name].ndim != 1 or len(columns[name]) != len(next(iter(columns.values()))):
+                lengths = ", ".join(f"{name}: {column.shape}" for name, column in columns.items())
+                raise ValueError(f"values are one for each spectrum, arrays of one length, got shapes {lengths}")
+            for extreme in (columns[name].min(), columns[name].max()):
+                parameter.check_value(extreme)
+        return columns
+
+    def require_priors(self) -> None:
+        """Raises `ValueError` where a free parameter has no prior, and says how to give one."""
+        rows = self.parameters
+        missing = [name for name in self.free if rows[name].prior is None]
+        if missing:
+            raise ValueError(
+                f"no prior for {', '.join(missing)}: sampling needs one for every free parameter. Give them with "
+                f"model.with_priors({{{missing[0]!r}: numpyro.distributions.…}}) or freeze the parameter"
+            )
+
     # -- changing --------------------------------------------------------------------------------------------------
 
     def with_values(self, values: Mapping[str, Any]) -> Model:

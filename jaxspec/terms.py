@@ -73,7 +73,7 @@ def terms_of(
     known = [source.name for source in model.sources]
     folds, terms = _Folds(), []
     for i, (observation, selection) in enumerate(zip(observations, selections)):
-        effects = _effects(model, observation.name)
+        effects = effects_of(model, observation.name)
         shift = None
         matrix = fitted_matrix(observation.response, selection)
         if effects is not None and effects.gain:
@@ -92,7 +92,7 @@ def terms_of(
     return tuple(terms), tuple(folds.folds), tuple(folds.grid_of), tuple(folds.grids)
 
 
-def _effects(model: Model, name: str) -> Effects | None:
+def effects_of(model: Model, name: str) -> Effects | None:
     """What a program must compute of an observation's calibration; None where that changes nothing."""
     for place, calibration in enumerate(model.calibrations):
         if calibration.name == name:

@@ -33,6 +33,7 @@ ORDER = (
     "priors",
     "density",
     "problem",
+    "stack",
     "simulation",
     "results",
     "inference",

@@ -3,6 +3,7 @@
 from jaxspec.inference._contour import contour
 from jaxspec.inference._errors import lower_limit, profile_errors, upper_limit
 from jaxspec.inference._fit import fit
+from jaxspec.inference._population import fit_each
 from jaxspec.inference._sample import sample
 
-__all__ = ["contour", "fit", "lower_limit", "profile_errors", "sample", "upper_limit"]
+__all__ = ["contour", "fit", "fit_each", "lower_limit", "profile_errors", "sample", "upper_limit"]

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxspec.density import Density
 from jaxspec.inference import _optimum
+from jaxspec.inference._curvature import Free, normal, refined, slope_and_curvature_of_one
 from jaxspec.problem import Problem
 from jaxspec.quadrature import spread_normally
 from jaxspec.results import BestFit
 
 N_STARTS = 8
-_UNCONSTRAINED = 20.0  # e-folds of the distance to a bound that the error spans
-_AT_BOUND = 1e-6  # of the distance between a parameter's bounds, or of its size: so near is at the bound,
-_WITHIN_ERROR = 1e-3  # and so near in units of the error
 
 
 def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -> BestFit:
@@ -48,37 +45,25 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -
 
 def result_at(problem: Problem, target: str, found: _optimum.Optimum, reached: int, n_starts: int) -> BestFit:
     """The result for an optimum that `reached` of `n_starts` climbs have found."""
-    space = problem.density.space
-    theta, slope = jax.jvp(space.values, (found.u,), (jnp.ones_like(found.u),))
-    exact = _exact_curvature(problem.density, found.u, target)
-    curvatures = np.asarray(exact), np.asarray(found.curvature)
-    covariance, doubtful = _covariance(*curvatures)
-    widths = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    at_bound = _at_bound(problem, np.asarray(theta), np.abs(np.asarray(slope)) * widths)
-    loose = [
-        name
-        for name, kind, width in zip(problem.names, space.kinds, widths)
-        if kind != "real" and width > _UNCONSTRAINED and name not in at_bound
-    ]
-    kept = [i for i, name in enumerate(problem.names) if name not in (*at_bound, *loose)]
-    if len(kept) < len(problem.names):
-        # The normal approximation says nothing of these: the others' errors are those with these held.
-        block = np.ix_(kept, kept)
-        covariance = np.zeros_like(covariance)
-        covariance[block], doubtful = _covariance(*(curvature[block] for curvature in curvatures))
-    trouble = [f"{name} lies at its bound" for name in at_bound]
-    trouble += [f"the data do not constrain {name}" for name in loose]
-    if doubtful:
-        trouble.insert(0, "the curvature at the maximum is not positive in every direction: errors are not reliable")
+
+    def derivatives(_: np.ndarray, u: np.ndarray) -> Any:
+        return [np.asarray(array)[None] for array in slope_and_curvature_of_one(problem.density, u[0], target)]
+
+    u, exact = (array[0] for array in refined(derivatives, np.asarray(found.u)[None]))
+    theta, stretch = (np.asarray(array) for array in jax.jvp(problem.density.space.values, (u,), (np.ones_like(u),)))
+    free = Free.of(problem.model, problem.density)
+    curvatures = exact[None], np.asarray(found.curvature)[None]
+    errors = normal(free, theta[None], stretch[None], *curvatures, problem.start[None])
+    trouble = errors.troubles(0, problem.names)
     converged = bool(found.gain < _optimum.TOLERANCE)
     if not converged:
         rising = f"with ln L still rising by {found.gain:.2g}"
         trouble.insert(0, f"the climb stopped after {int(found.steps)} steps {rising}")
     return BestFit(
         problem=problem,
-        theta=np.asarray(theta),
-        u=np.asarray(found.u),
-        covariance_u=covariance,
+        theta=theta,
+        u=u,
+        covariance_u=errors.covariance[0],
         statistics=np.array(list(problem.statistics(dict(zip(problem.names, theta))).values())),
         converged=converged,
         troubles=tuple(trouble),
@@ -130,28 +115,3 @@ def _best(found: _optimum.Optimum) -> _optimum.Optimum:
             "and check the bounds"
         )
     return jax.tree.map(lambda array: array[best], found)
-
-
-@functools.partial(jax.jit, static_argnames="target")
-def _exact_curvature(density: Density, u: jax.Array, target: str) -> jax.Array:
-    return jax.hessian(lambda point: _optimum.cost(density, point, target))(u)
-
-
-def _covariance(exact: np.ndarray, gauss_newton: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The inverse of the curvature, in the unbounded space; and whether it had to be that of Gauss and Newton."""
-    scale = np.sqrt(np.maximum(np.abs(np.diag(exact)), 1e-300))
-    values, vectors = np.linalg.eigh(exact / np.outer(scale, scale))
-    if len(values) == 0 or (np.all(np.isfinite(values)) and values[0] > 1e-10):
-        return (vectors / values) @ vectors.T / np.outer(scale, scale), False
-    return np.linalg.pinv(gauss_newton, hermitian=True), True
-
-
-def _at_bound(problem: Problem, theta: np.ndarray, errors: np.ndarray) -> list[str]:
-    rows = problem.model.parameters
-    names = []
-    for name, value, error in zip(problem.names, theta, errors):
-        low, high = rows[name].support
-        width = high - low if np.isfinite(high - low) else max(abs(value), abs(rows[name].value), 1e-300)
-        if min(value - low, high - value) < max(_AT_BOUND * width, _WITHIN_ERROR * error):
-            names.append(name)
-    return names

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxspec._setup import program
 from jaxspec.density import Density
@@ -19,13 +20,13 @@ _LONGEST_STEP = 2.0  # in the unbounded space, where a scale moves by e-folds
 
 
 class Optimum(NamedTuple):
-    """Where a climb ended; each array has a leading axis over starts where several climb at once."""
+    """Where a climb ended; each array has a leading axis over starts where several climb at once, of jax or numpy."""
 
-    u: jax.Array  # in the unbounded space, (n,)
-    cost: jax.Array  # minus the log-density
-    gain: jax.Array  # of ln L, expected of another Newton step
-    curvature: jax.Array  # of the cost, never negative, (n, n)
-    steps: jax.Array
+    u: Any  # in the unbounded space, (n,)
+    cost: Any  # minus the log-density
+    gain: Any  # of ln L, expected of another Newton step
+    curvature: Any  # of the cost, never negative, (n, n)
+    steps: Any
 
 
 class Local(NamedTuple):
@@ -39,19 +40,36 @@ class Local(NamedTuple):
         """The gain that Newton's step promises, and the step for a damping (Marquardt's, of scaled parameters)."""
         diagonal = jnp.diag(self.curvature)
         scale = 1 / jnp.sqrt(jnp.maximum(diagonal, 1e-10 * jnp.max(diagonal) + 1e-300))
-        values, vectors = jnp.linalg.eigh(self.curvature * jnp.outer(scale, scale), symmetrize_input=False)
-        values = jnp.maximum(values, 1e-10)  # what the data do not constrain at all
-        slopes = vectors.T @ (scale * self.gradient)
-        return 0.5 * jnp.sum(slopes**2 / values), lambda damping: -scale * (vectors @ (slopes / (values + damping)))
+        curvature = self.curvature * jnp.outer(scale, scale)
+        slopes = scale * self.gradient
+
+        def solved(damping: Any) -> jax.Array:
+            # The least damping is for what the data do not constrain at all.
+            return solve_positive(curvature + (damping + 1e-10) * jnp.eye(len(slopes)), slopes)
+
+        return 0.5 * slopes @ solved(0.0), lambda damping: -scale * solved(damping)
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     u: jax.Array
     at: Local
     step: jax.Array  # to be taken next
     gain: jax.Array
     damping: jax.Array
     steps: jax.Array
+
+
+def solve_positive(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+    """The solution x of matrix x = vector, for a positive definite matrix, (n, n).
+
+    Gauss and Jordan's elimination, which needs no pivots there: for thousands of small matrices at once LAPACK is slow.
+    """
+
+    def eliminate(k: jax.Array, both: jax.Array) -> jax.Array:
+        row = both[k] / both[k, k]
+        return (both - jnp.outer(both[:, k], row)).at[k].set(row)
+
+    return jax.lax.fori_loop(0, len(vector), eliminate, jnp.column_stack([matrix, vector]))[:, -1]
 
 
 def cost(density: Density, u: jax.Array, target: str) -> jax.Array:
@@ -127,7 +145,7 @@ def _pulled(density: Density, u: jax.Array, at: Local, pull: Pull) -> Local:
     )
 
 
-def _advance(density: Density, target: str, pull: Pull | None, state: _State) -> _State:
+def advance(density: Density, target: str, pull: Pull | None, state: State) -> State:
     u = state.u + state.step
     at = measure(density, u, target)
     if pull is not None:
@@ -140,7 +158,7 @@ def _advance(density: Density, target: str, pull: Pull | None, state: _State) ->
     gain, step_for = at.newton()
     step = step_for(damping)
     step = step * jnp.minimum(1.0, _LONGEST_STEP / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
-    return _State(u, at, step, gain, damping, state.steps + 1)
+    return State(u, at, step, gain, damping, state.steps + 1)
 
 
 @functools.partial(program, static_argnames="target")
@@ -166,13 +184,24 @@ def climb_held(density: Density, starts: jax.Array, target: str, pulls: Pull) ->
     return each(one)((starts, pulls.values))
 
 
+def first_state(starts: Any) -> State:
+    """The state before climbs from `starts`, (n_starts, n); numpy or jax.
+
+    Its first step has length zero: measuring before the loop would compile the density twice.
+    """
+    xp: Any = jnp if isinstance(starts, jax.Array) else np
+    many, n = starts.shape
+    nowhere = Local(xp.full(many, xp.inf), xp.zeros_like(starts), xp.tile(xp.eye(n), (many, 1, 1)))
+    return State(
+        starts, nowhere, xp.zeros_like(starts), xp.full(many, xp.inf), xp.full(many, 1e-2), xp.zeros(many, int)
+    )
+
+
 def _climb_from(density: Density, target: str, pull: Pull | None, u: jax.Array) -> Optimum:
-    # The first round takes a step of length zero: measuring before the loop would compile the density twice.
-    nowhere = Local(jnp.asarray(jnp.inf), jnp.zeros_like(u), jnp.eye(len(u)))
-    first = _State(u, nowhere, jnp.zeros_like(u), jnp.asarray(jnp.inf), jnp.asarray(1e-2), jnp.asarray(0))
+    first = jax.tree.map(lambda array: array[0], first_state(u[None]))
     last = jax.lax.while_loop(
         lambda state: (state.steps < MAX_STEPS) & ~(state.gain < TOLERANCE),
-        functools.partial(_advance, density, target, pull),
+        functools.partial(advance, density, target, pull),
         first,
     )
     return Optimum(last.u, last.at.cost, last.gain, last.at.curvature, last.steps)

@@ -1,0 +1,79 @@
+"""Fits of many spectra at once: time and memory for each, and against one fit after the other.
+
+    python benchmarks/population.py [10000] [--alone 20]
+
+Simulated time bins of a burst in the response of GRB 090217's detector n6 (128 channels): the Band function, 4 free
+parameters, 300 to 3000 source counts per second over a Poisson background; W statistic; values, covariance and a flux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+import warnings
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxspec import Model, Observation, PointSource, Problem, fit, fit_each, simulate_each
+from jaxspec.spectra import Band
+
+FOLDER = Path(__file__).parents[1] / "notebooks/data/gbm_bn090217206"
+EXPOSURE, BACKGROUND = 10.0, 40.0  # s, counts in each channel
+
+
+def spectra(n: int, seed: int = 0) -> tuple[Model, list[Observation]]:
+    """The model, and bins of a burst that differ in all parameters."""
+    response = Observation.from_ogip(FOLDER / "bn090217206_n6_srcspectra.pha").response
+    model = Model(PointSource("grb", Band(K=0.03, alpha=-0.9, beta=-2.4, cutoff=200)))
+    rng = np.random.default_rng(seed)
+    values = {
+        "grb.band.K": 0.03 * np.exp(rng.normal(0, 0.5, n)),
+        "grb.band.alpha": rng.normal(-0.9, 0.15, n),
+        "grb.band.beta": rng.normal(-2.4, 0.1, n),
+        "grb.band.cutoff": 200 * np.exp(rng.normal(0, 0.3, n)),
+    }
+    background = np.full(128, BACKGROUND)
+    return model, simulate_each(model, values, response, EXPOSURE, background, key=jax.random.key(seed))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", type=int, nargs="*", default=[100, 1000, 10_000])
+    parser.add_argument("--alone", type=int, default=20, help="spectra that are fitted alone, for comparison")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    for size in arguments.sizes:
+        start = time.perf_counter()
+        model, observations = spectra(size)
+        simulated = time.perf_counter() - start
+        times, cpu = [], []
+        for _ in range(2):
+            start, used = time.perf_counter(), time.process_time()
+            catalogue = fit_each(model, observations, flux={"F": (10, 1000, "erg / (cm2 s)")}, progress=False)
+            times.append(1e3 * (time.perf_counter() - start) / size)
+            cpu.append(1e3 * (time.process_time() - used) / size)
+        good = catalogue.rows.converged.mean()
+        clean = np.mean(catalogue.rows.trouble == "")
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(
+            f"{size:7d} spectra: {times[1]:.3f} ms each ({cpu[1]:.3f} of CPU), {times[0]:.3f} with compilation; "
+            f"{100 * good:.1f} % converged, {100 * clean:.1f} % without trouble; simulated in "
+            f"{1e3 * simulated / size:.3f} ms each; {memory:.2f} GiB",
+            flush=True,
+        )
+    table = catalogue.table()
+    alone = observations[: arguments.alone]
+    start = time.perf_counter()
+    results = [fit(Problem(model, observation)) for observation in alone]
+    print(f"one after the other with `fit` (16 starts): {1e3 * (time.perf_counter() - start) / len(alone):.0f} ms each")
+    names = list(results[0].errors)
+    values = [[best.values[name] for name in names] for best in results]
+    differences = np.abs(table[names].to_numpy()[: len(alone)] / np.array(values) - 1).max(axis=1)
+    print(f"largest relative difference of a value: median {np.median(differences):.1e}, worst {differences.max():.1e}")
+
+
+if __name__ == "__main__":
+    main()

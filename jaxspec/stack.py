@@ -1,0 +1,326 @@
+"""Many densities of one structure side by side, as one compiled program takes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxspec.calibration import Effects
+from jaxspec.density import STATISTICS, Density, Fitted, Layout, Packed
+from jaxspec.folding import AbstractFold, DenseFold, fitted_matrix, fold_of, photon_range
+from jaxspec.quadrature import Bins
+from jaxspec.terms import Term, effects_of
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from jaxspec.data import Observation, Selection
+    from jaxspec.sources import Model
+
+_ENOUGH_TO_SHARE = 64  # spectra of one response: with fewer, responses are stacked rather than taken one after another
+# Of each array that a statistic reads, in a bin that is not there: with no counts expected, it adds exactly nothing.
+_NOTHING = {
+    "cstat": (0.0,),
+    "wstat": (0.0, 0.0, 1.0),
+    "pgstat": (0.0, 0.0, 1.0, 1.0),
+    "pstat": (0.0, 0.0),
+    "lstat": (0.0,),
+    "chi2": (0.0, 1.0, 0.0),
+    "chi2 model": (0.0, 1.0, 0.0),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """Marks a leaf that has a leading axis over spectra."""
+
+    array: np.ndarray
+
+
+@jax.tree_util.register_pytree_node_class
+class Stacked:
+    """Densities of one structure: what differs has a leading axis over them, what they share is there once.
+
+    `each` maps a function of a density over them. `saturated`, (n,), is the log-likelihood of a perfect fit, which the
+    densities leave out; `sizes`, (n,), the number of bins that are really there. Both stay outside compiled programs.
+    """
+
+    def __init__(self, marked: Density, saturated: np.ndarray, sizes: np.ndarray) -> None:
+        leaves, tree = jax.tree.flatten(marked, is_leaf=lambda leaf: isinstance(leaf, _Rows))
+        self.axes = tuple(0 if isinstance(leaf, _Rows) else None for leaf in leaves)
+        self.leaves = tuple(leaf.array if isinstance(leaf, _Rows) else jax.device_put(leaf) for leaf in leaves)
+        self.structure = Packed(jax.tree.unflatten(tree, [0.0] * len(leaves))).structure
+        self.saturated, self.sizes = saturated, sizes
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def rows(self, index: np.ndarray) -> Stacked:
+        """Those of these numbers, in that order."""
+        leaves = tuple(leaf if axis is None else leaf[index] for leaf, axis in zip(self.leaves, self.axes))
+        return self._with(leaves, self.saturated[index], self.sizes[index])
+
+    def each(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """`function(density, ...)` for each of them; the arguments have a leading axis over them too."""
+
+        def one(leaves: Any, *rest: Any) -> Any:
+            return function(jax.tree.unflatten(self.structure.tree, leaves), *rest)
+
+        return jax.vmap(one, in_axes=(self.axes, *([0] * len(arguments))))(self.leaves, *arguments)
+
+    def _with(self, leaves: Any, saturated: Any, sizes: Any) -> Stacked:
+        other = object.__new__(Stacked)
+        other.axes, other.structure = self.axes, self.structure
+        other.leaves, other.saturated, other.sizes = leaves, saturated, sizes
+        return other
+
+    def tree_flatten(self) -> tuple[Any, Any]:
+        return self.leaves, (self.structure, self.axes)
+
+    @classmethod
+    def tree_unflatten(cls, static: Any, leaves: Any) -> Stacked:
+        other = object.__new__(cls)
+        (other.structure, other.axes), other.leaves = static, leaves
+        return other
+
+
+def with_data(density: Density, data: Sequence[tuple[np.ndarray, ...]]) -> Stacked:
+    """One density with many sets of data: `data[i]` takes the place of `density.fitted[i].data`, (n_sets, n_bins)."""
+    fitted = tuple(
+        Fitted(tuple(_Rows(np.asarray(array)) for array in arrays), group.statistic, group.members)  # pyright: ignore[reportArgumentType]
+        for group, arrays in zip(density.fitted, data)
+    )
+    marked = dataclasses.replace(density, fitted=fitted, saturated=np.zeros(1))
+    n_sets = len(data[0][0])
+    saturated = _saturated([(group.statistic, arrays) for group, arrays in zip(density.fitted, data)], None)
+    return Stacked(marked, saturated, np.full(n_sets, sum(density.sizes)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Folding:
+    """How the fitted bins of an observation see photons: of all observations with the same response and bins."""
+
+    matrix: csr_array
+    low: np.ndarray
+    high: np.ndarray
+
+    @functools.cached_property
+    def n_bins(self) -> int:
+        return self.matrix.shape[0]  # pyright: ignore[reportOptionalSubscript]
+
+    @functools.cached_property
+    def order(self) -> int:
+        return len(Bins.fine_enough(self.low, self.high).energy)
+
+
+class _Seen(NamedTuple):
+    """An observation as numbers."""
+
+    folding: _Folding
+    data: tuple[np.ndarray, ...]
+    statistic: str
+    exposure: float
+    sources: tuple[int, ...]
+    effects: Effects | None
+
+    def kind(self) -> tuple:
+        """What must agree in observations that are stacked."""
+        shape = padded(self.folding.n_bins), padded(len(self.folding.low)), self.folding.order
+        return self.statistic, tuple(array.shape[1:] for array in self.data), self.sources, self.effects, shape
+
+
+class Stacker:
+    """Stacks the densities of one model and many spectra.
+
+    Args:
+        model: what all are fitted with.
+        observations, selections: of one of them.
+    """
+
+    def __init__(self, model: Model, observations: Sequence[Observation], selections: Sequence[Selection]) -> None:
+        self.model = model
+        self.known = [source.name for source in model.sources]
+        self.names = list(model.parameters)
+        self.template = Density.of(model, observations, selections)
+        self.foldings: dict[tuple, tuple[Any, _Folding]] = {}
+
+    def stacks(
+        self, entries: Sequence[Sequence[tuple[Observation, Selection]]], values: Mapping[str, np.ndarray]
+    ) -> Iterator[tuple[np.ndarray, Stacked]]:
+        """Stacks of those that have the same structure, with their places among the `entries`.
+
+        Args:
+            entries: the observations of each spectrum, with what is selected of them.
+            values: of parameters, one for each spectrum, by name: where fits start, where frozen ones are held.
+        """
+        seen = [tuple(self._seen(*pair) for pair in entry) for entry in entries]
+        kinds: dict[tuple, list[int]] = {}
+        for i, entry in enumerate(seen):
+            kinds.setdefault(tuple(each.kind() for each in entry), []).append(i)
+        for places in kinds.values():
+            for group in _sharing(seen, places):
+                columns = {name: column[group] for name, column in values.items()}
+                yield group, self._stack([seen[i] for i in group], columns)
+
+    def _seen(self, observation: Observation, selection: Selection) -> _Seen:
+        return _Seen(
+            folding=self._folding(observation, selection),
+            data=tuple(map(np.asarray, STATISTICS[selection.statistic].data(selection))),
+            statistic=selection.statistic,
+            exposure=float(selection.exposure),
+            sources=tuple(self.known.index(name) for name in observation.sources or self.known),
+            effects=effects_of(self.model, observation.name),
+        )
+
+    def _folding(self, observation: Observation, selection: Selection) -> _Folding:
+        response = observation.response
+        key = id(response), selection.groups.tobytes(), selection.area_scale.tobytes()
+        if key not in self.foldings:
+            if len(self.foldings) >= 4 * _ENOUGH_TO_SHARE:
+                self.foldings.clear()
+            matrix = fitted_matrix(response, selection)
+            used = photon_range(matrix)
+            folding = _Folding(matrix[:, used], response.energy_low[used], response.energy_high[used])
+            self.foldings[key] = response, folding  # the response is kept, so that no other gets its id
+        return self.foldings[key][1]
+
+    def _stack(self, entries: list[tuple[_Seen, ...]], values: Mapping[str, np.ndarray]) -> Stacked:
+        columns = list(zip(*entries))  # by observation
+        sizes = tuple(padded(column[0].folding.n_bins) for column in columns)
+        grids, grid_of = [], []
+        for column in columns:
+            same = [i for i, other in enumerate(grids) if _same_grids(other, column)]
+            grid_of.append(same[0] if same else len(grids))
+            if not same:
+                grids.append(column)
+        fitted = _fitted(columns, sizes)
+        density = Density(
+            layout=self._layout(len(entries), values),
+            space=self.template.space,
+            priors=self.template.priors,
+            grids=tuple(_grid(column) for column in grids),
+            folds=tuple(_fold(column, size) for column, size in zip(columns, sizes)),
+            terms=tuple(_term(i, column) for i, column in enumerate(columns)),
+            fitted=fitted,
+            saturated=np.zeros(1),  # pyright: ignore[reportArgumentType]
+            sizes=sizes,
+            grid_of=tuple(grid_of),
+        )
+        real = np.array([[each.folding.n_bins for each in entry] for entry in entries])
+        data = [(group.statistic, tuple(rows.array for rows in group.data)) for group in fitted]  # pyright: ignore[reportAttributeAccessIssue]
+        there = [np.concatenate([np.arange(sizes[i]) < real[:, i, None] for i in g.members], axis=1) for g in fitted]
+        return Stacked(density, _saturated(data, there), real.sum(axis=1))
+
+    def _layout(self, n: int, values: Mapping[str, np.ndarray]) -> Layout:
+        if not values:
+            return self.template.layout
+        table = np.tile(np.asarray(self.template.layout.values), (n, 1))
+        for name, column in values.items():
+            table[:, self.names.index(name)] = column
+        return dataclasses.replace(self.template.layout, values=_Rows(table))
+
+
+def padded(n: int) -> int:
+    """A number of bins rounded up by at most an eighth, so that few shapes are compiled."""
+    step = max(8, 2 ** max(0, n.bit_length() - 4))
+    return -(-n // step) * step
+
+
+def _sharing(seen: list[tuple[_Seen, ...]], places: list[int]) -> list[np.ndarray]:
+    """Those with the same responses apart, where that leaves enough of them together: a product of matrices is fast."""
+    groups: dict[tuple, list[int]] = {}
+    for i in places:
+        groups.setdefault(tuple(id(each.folding) for each in seen[i]), []).append(i)
+    large = [group for group in groups.values() if len(group) >= _ENOUGH_TO_SHARE or len(groups) == 1]
+    rest = [i for group in groups.values() if not any(group is other for other in large) for i in group]
+    return [np.array(group) for group in (*large, sorted(rest)) if len(group)]
+
+
+def _is_shared(column: Sequence[_Seen]) -> bool:
+    return all(each.folding is column[0].folding for each in column)
+
+
+def _same_grids(first: Sequence[_Seen], second: Sequence[_Seen]) -> bool:
+    return all(
+        a.folding is b.folding
+        or (np.array_equal(a.folding.low, b.folding.low) and np.array_equal(a.folding.high, b.folding.high))
+        for a, b in zip(first, second)
+    )
+
+
+def _grid(column: Sequence[_Seen]) -> Bins:
+    if _is_shared(column):
+        return Bins.fine_enough(column[0].folding.low, column[0].folding.high)
+    n = padded(max(len(each.folding.low) for each in column))
+    # A photon bin that is not there is the last one again; no fitted bin sees it.
+    edges = [
+        [np.pad(edge, (0, n - len(edge)), mode="edge") for edge in (each.folding.low, each.folding.high)]
+        for each in column
+    ]
+    low, high = np.array(edges).swapaxes(0, 1)
+    bins = [Bins.of(a, b, column[0].folding.order) for a, b in zip(low, high)]
+    return jax.tree.map(lambda *arrays: _Rows(np.stack([np.asarray(array) for array in arrays])), *bins)
+
+
+def _term(i: int, column: Sequence[_Seen]) -> Term:
+    exposures = _Rows(np.array([each.exposure for each in column]))
+    return Term(exposures, None, i, i, column[0].sources, column[0].effects)  # pyright: ignore[reportArgumentType]
+
+
+def _fold(column: Sequence[_Seen], size: int) -> AbstractFold:
+    if _is_shared(column):
+        matrix = column[0].folding.matrix.copy()
+        matrix.resize(size, matrix.shape[1])  # pyright: ignore[reportOptionalSubscript]
+        return fold_of(matrix)
+    n = padded(max(len(each.folding.low) for each in column))
+    matrices = np.zeros((len(column), size, n))
+    for stored, each in zip(matrices, column):
+        stored[: each.folding.n_bins, : len(each.folding.low)] = each.folding.matrix.toarray()
+    return DenseFold(_Rows(matrices))  # pyright: ignore[reportArgumentType]
+
+
+def _fitted(columns: list[tuple[_Seen, ...]], sizes: tuple[int, ...]) -> tuple[Fitted, ...]:
+    kinds = [column[0].kind()[:2] for column in columns]
+    groups = []
+    for kind in sorted(set(kinds)):
+        members = tuple(i for i, other in enumerate(kinds) if other == kind)
+        data = []
+        for place, nothing in enumerate(_NOTHING[kind[0]]):
+            arrays = []
+            for i in members:
+                array = np.full((len(columns[i]), sizes[i], *kind[1][place]), nothing)
+                for row, each in zip(array, columns[i]):
+                    row[: len(each.data[place])] = each.data[place]
+                arrays.append(array)
+            data.append(_Rows(np.concatenate(arrays, axis=1)))
+        groups.append(Fitted(tuple(data), kind[0], members))
+    return tuple(groups)
+
+
+def _saturated(data: list[tuple[str, tuple[np.ndarray, ...]]], there: list[np.ndarray] | None) -> np.ndarray:
+    """The log-likelihood of a perfect fit of each spectrum, without the bins that are not there."""
+    total: Any = 0.0
+    for i, (statistic, arrays) in enumerate(data):
+        flat = [array.reshape(-1, *array.shape[2:]) for array in arrays]
+        values = np.concatenate([_saturated_piece(statistic, flat, k) for k in range(0, len(flat[0]), _PIECE)])
+        values = values.reshape(arrays[0].shape[:2])
+        total = total + np.sum(values if there is None else np.where(there[i], values, 0.0), axis=1)
+    return np.asarray(total)
+
+
+_PIECE = 1 << 15
+
+
+def _saturated_piece(statistic: str, flat: Sequence[np.ndarray], start: int) -> np.ndarray:
+    pieces = [array[start : start + _PIECE] for array in flat]
+    n = len(pieces[0])
+    full = [np.concatenate([piece, np.ones((_PIECE - n, *piece.shape[1:]))]) for piece in pieces]
+    return np.asarray(_compiled[statistic](*full))[:n]
+
+
+_compiled = {name: jax.jit(statistic.saturated) for name, statistic in STATISTICS.items()}
