@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
 import inspect
 import warnings
 from typing import Any
@@ -11,12 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxspec import parameters, spectra
+from jaxspec import parameters
 from jaxspec.calibration import Calibration
 from jaxspec.parameters import Link
-from jaxspec.results import _laws
+from jaxspec.results import _laws, _spectra
 from jaxspec.sources import Model, PointSource
-from jaxspec.spectra import _base
 
 
 def model_to_dict(model: Model) -> dict[str, Any]:
@@ -24,10 +21,12 @@ def model_to_dict(model: Model) -> dict[str, Any]:
     rows = model.parameters
     return {
         "sources": [
-            {"name": s.name, "ra": s.ra, "dec": s.dec, "spectrum": _spectrum_to_dict(s.spectrum)}
+            {"name": s.name, "ra": s.ra, "dec": s.dec, "spectrum": _spectra.to_dict(s.spectrum)}
             for s in model.at({}).sources
         ],
-        "calibrations": [_component_to_dict(calibration)["fields"] for calibration in model.at({}).calibrations],
+        "calibrations": [
+            _spectra.component_to_dict(calibration)["fields"] for calibration in model.at({}).calibrations
+        ],
         "free": {name: row.free for name, row in rows.items() if row.link is None},
         "bounds": {name: row.bounds for name, row in rows.items()},
         "priors": {name: _prior_to_dict(name, prior) for name, prior in model.priors.items()},
@@ -38,10 +37,7 @@ def model_to_dict(model: Model) -> dict[str, Any]:
 def model_from_dict(data: dict[str, Any]) -> Model:
     """The model of `model_to_dict`. Raises `ValueError` for a component whose class is not to be found."""
     model = Model(
-        *(
-            PointSource(s["name"], _spectrum_from_dict(s["spectrum"]), ra=s["ra"], dec=s["dec"])
-            for s in data["sources"]
-        ),
+        *(PointSource(s["name"], _spectra.from_dict(s["spectrum"]), ra=s["ra"], dec=s["dec"]) for s in data["sources"]),
         *(Calibration(**fields) for fields in data.get("calibrations", ())),
     )
     declared = {name: row.bounds for name, row in model.parameters.items()}
@@ -63,51 +59,6 @@ def model_from_dict(data: dict[str, Any]) -> Model:
         else:
             model = model.link(name, to=link["inputs"], function=link["law"] and _laws.Law(link["law"]))
     return model
-
-
-def _spectrum_to_dict(spectrum: Any) -> dict[str, Any]:
-    kind = type(spectrum).__name__
-    if isinstance(spectrum, (_base.Sum, _base.Product)):
-        return {"join": kind, "parts": [_spectrum_to_dict(spectrum.left), _spectrum_to_dict(spectrum.right)]}
-    if isinstance(spectrum, _base.Convolved):
-        return {
-            "join": kind,
-            "parts": [_spectrum_to_dict(spectrum.convolution), _spectrum_to_dict(spectrum.spectrum)],
-        }
-    return _component_to_dict(spectrum)
-
-
-def _component_to_dict(component: Any) -> dict[str, Any]:
-    # A component that reads a table of ours reads it again when it is made.
-    saved = [field.name for field in dataclasses.fields(component) if field.metadata.get("saved", True)]
-    fields = {name: getattr(component, name) for name in saved}
-    declared = parameters.declarations(component)
-    return {
-        "class": type(component).__name__,
-        "module": type(component).__module__,
-        "fields": {name: float(value) if name in declared else value for name, value in fields.items()},
-    }
-
-
-def _spectrum_from_dict(data: dict[str, Any]) -> Any:
-    if "join" in data:
-        return getattr(_base, data["join"])(*map(_spectrum_from_dict, data["parts"]))
-    return _component_class(data["class"], data["module"])(**data["fields"])
-
-
-def _component_class(name: str, module: str) -> Any:
-    if module.startswith("jaxspec.") and hasattr(spectra, name):
-        return getattr(spectra, name)
-    known = [cls for cls in _base.walk_classes(_base.AbstractComponent) if cls.__name__ == name]
-    # The last definition counts; a component of the user's may be called like one of ours.
-    for cls in [cls for cls in reversed(known) if cls.__module__ == module] or known[-1:]:
-        return cls
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"this result uses a component {name!r} of your own, defined in {module!r}: define or import it before load"
-        ) from error
 
 
 def _prior_to_dict(name: str, prior: Any) -> dict[str, Any]:

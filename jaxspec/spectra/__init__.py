@@ -39,6 +39,7 @@ from jaxspec.spectra._factors import (
     SuperExponentialCutoff,
 )
 from jaxspec.spectra._lines import GaussianLine, LorentzLine, VoigtLine
+from jaxspec.spectra._made import from_function
 from jaxspec.spectra._powerlaws import (
     CutoffPowerLaw,
     CutoffPowerLawFlux,
@@ -53,6 +54,7 @@ from jaxspec.spectra._powerlaws import (
 from jaxspec.spectra._redistribution import GaussianSmoothing, LorentzSmoothing, PowerLawComptonization
 from jaxspec.spectra._scales import Constant, Redshift
 from jaxspec.spectra._thermal import Blackbody, BlackbodyLuminosity, BlackbodyRadius, ModifiedBlackbody
+from jaxspec.spectra._xspec import xspec
 
 __all__ = [
     "AbstractAdditive",
@@ -115,5 +117,7 @@ __all__ = [
     "VelocityShift",
     "VoigtLine",
     "Wabs",
+    "from_function",
     "parameter",
+    "xspec",
 ]

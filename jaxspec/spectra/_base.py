@@ -171,7 +171,7 @@ class AbstractConvolution(AbstractComponent):
     def evaluate(self, energy: jax.Array) -> jax.Array:
         raise TypeError(f"{type(self).__name__} acts on a spectrum: write {self.label}(spectrum)")
 
-    def __call__(self, spectrum: Any) -> AbstractSpectrum:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __call__(self, spectrum: Any) -> Convolved:  # pyright: ignore[reportIncompatibleMethodOverride]
         """What becomes of a spectrum."""
         return Convolved(self, spectrum)
 

@@ -1,0 +1,92 @@
+"""Spectra as plain data, and back: components by class and values, a plain function by its formula."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from jaxspec import parameters, spectra
+from jaxspec.parameters import Declaration
+from jaxspec.results import _laws
+from jaxspec.spectra import _base, _made
+
+
+def to_dict(spectrum: Any) -> dict[str, Any]:
+    """A spectrum as JSON can hold it."""
+    kind = type(spectrum).__name__
+    if isinstance(spectrum, (_base.Sum, _base.Product)):
+        return {"join": kind, "parts": [to_dict(spectrum.left), to_dict(spectrum.right)]}
+    if isinstance(spectrum, _base.Convolved):
+        return {"join": kind, "parts": [to_dict(spectrum.convolution), to_dict(spectrum.spectrum)]}
+    return component_to_dict(spectrum)
+
+
+def component_to_dict(component: Any) -> dict[str, Any]:
+    """A component by its class and fields."""
+    # A component that reads a table of ours reads it again when it is made.
+    saved = [field.name for field in dataclasses.fields(component) if field.metadata.get("saved", True)]
+    fields = {name: getattr(component, name) for name in saved}
+    declared = parameters.declarations(component)
+    data = {
+        "class": type(component).__name__,
+        "module": type(component).__module__,
+        "fields": {name: float(value) if name in declared else value for name, value in fields.items()},
+    }
+    function = getattr(type(component), "function", None)
+    return data if function is None else {**data, "function": _function_to_dict(component, function)}
+
+
+def from_dict(data: dict[str, Any]) -> Any:
+    """The spectrum of `to_dict`. Raises `ValueError` for a component whose class is not to be found."""
+    if "join" in data:
+        return getattr(_base, data["join"])(*map(from_dict, data["parts"]))
+    function = data.get("function")
+    if function is not None and function["law"] is not None:
+        table = tuple(
+            (name, (value, Declaration(unit, tuple(bounds), doc, free)))
+            for name, value, unit, bounds, doc, free in function["table"]
+        )
+        return _class_of_law(function["law"], table, function["kind"], data["class"], data["module"], function["doc"])(
+            **data["fields"]
+        )
+    return _component_class(data["class"], data["module"])(**data["fields"])
+
+
+def _function_to_dict(component: Any, function: Callable[..., Any]) -> dict[str, Any]:
+    """A plain function by its formula, where it is elementary, and the table of its parameters."""
+    declared = parameters.declarations(component)
+    defaults = {field.name: field.default for field in dataclasses.fields(component)}
+    return {
+        "law": _laws.write(lambda energy, *values: function(energy, **dict(zip(declared, values))), 1 + len(declared)),
+        "kind": component.kind,
+        "doc": type(component).__doc__,
+        "table": [(name, defaults[name], d.unit, d.bounds, d.doc, d.free) for name, d in declared.items()],
+    }
+
+
+@functools.cache
+def _class_of_law(text: str, table: tuple[Any, ...], kind: str, name: str, module: str, doc: str) -> type[Any]:
+    law = _laws.Law(text)
+
+    def function(energy: Any, **values: Any) -> Any:
+        return law(energy, *(values[field] for field, _ in table))
+
+    return _made.function_class(function, table, kind, name, module, doc)
+
+
+def _component_class(name: str, module: str) -> Any:
+    if module.startswith("jaxspec."):  # XSPEC's names are those of no public class
+        return getattr(spectra, name, None) or getattr(importlib.import_module(module), name)
+    known = [cls for cls in _base.walk_classes(_base.AbstractComponent) if cls.__name__ == name]
+    # The last definition counts; a component of the user's may be called like one of ours.
+    for cls in [cls for cls in reversed(known) if cls.__module__ == module] or known[-1:]:
+        return cls
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"this result uses a component {name!r} of your own, defined in {module!r}: define or import it before load"
+        ) from error

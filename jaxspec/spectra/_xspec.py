@@ -1,0 +1,136 @@
+"""`xspec("tbabs*(powerlaw + diskbb)")`: spectra in XSPEC's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from jaxspec import parameters, units
+from jaxspec.spectra._base import AbstractComponent, AbstractConvolution, AbstractSpectrum
+from jaxspec.spectra._xspec_forms import FORMS, form_class
+
+_TOKEN = re.compile(r"\s*([A-Za-z_]\w*|[()+*])")
+
+
+def xspec(expression: str, values: Mapping[str, Any] | None = None, *, abundances: str = "angr") -> AbstractSpectrum:
+    r"""A spectrum from XSPEC's expression, with XSPEC's parameter names, norms and conventions.
+
+    $$\texttt{tbabs*(powerlaw + diskbb)}: \quad N(E) = e^{-n_H \sigma(E)} \, (N_1(E) + N_2(E))$$
+
+    A component is called as XSPEC calls it, in lower case: `tbabs.nH`, `powerlaw.PhoIndex` (positive where the spectrum
+    falls), `powerlaw.norm` (at 1 keV). Of two alike, the second gets its place in the expression, as in PyXspec:
+    `gaussian`, `gaussian_4`. A convolution acts on all that stands to its right in its product (`cflux*powerlaw`);
+    `partcov` and `zmshift` on the next factor. Values start at XSPEC's defaults. Bins are integrated exactly, where
+    some of XSPEC's components take the mean of the edges.
+
+    Args:
+        expression: `+`, `*` and parentheses; `tbabs(powerlaw)` is `tbabs*powerlaw`.
+        values: of parameters, by the names above; numbers in XSPEC's units, or quantities.
+        abundances: for absorption, as set by XSPEC's `abund`: "angr", "wilm", "aspl", "feld", "aneb", "grsa", "lodd",
+            "lpgp" or "lpgs". The cross-sections are those of `xsect vern`.
+
+    Raises `KeyError` for an unknown component (it offers the nearest) or parameter, `ValueError` for an expression that
+    cannot be read and a value outside its bounds.
+
+    **Reference:** Arnaud 1996, ASP Conf. 101, 17; XSPEC's manual, chapter 6.
+    """
+    reader = _Reader(expression, abundances)
+    spectrum = reader.sum()
+    if reader.tokens:
+        raise reader.error(f"{reader.tokens[0]!r} is not expected here")
+    return _with_values(spectrum, values or {})
+
+
+class _Reader:
+    """Reads an expression from left to right."""
+
+    def __init__(self, expression: str, abundances: str) -> None:
+        self.expression, self.abundances = expression, abundances
+        self.tokens = _tokens(expression)
+        self.names: list[str] = []
+
+    def error(self, what: str) -> ValueError:
+        return ValueError(f"xspec({self.expression!r}): {what}; write it like 'tbabs*(powerlaw + diskbb)'")
+
+    def sum(self) -> AbstractSpectrum:
+        total = self.product()
+        while self.tokens[:1] == ["+"]:
+            self.tokens.pop(0)
+            total = total + self.product()
+        return total
+
+    def product(self) -> AbstractSpectrum:
+        factors = [self.factor()]
+        while self.tokens[:1] in (["*"], ["("]):
+            if self.tokens[0] == "*":
+                self.tokens.pop(0)
+            factors.append(self.factor())
+        # From the right: a convolution takes what is there, or the next factor alone where it acts on factors.
+        for i in range(len(factors) - 2, -1, -1):
+            factor = factors[i]
+            if isinstance(factor, AbstractConvolution):
+                taken = 1 if type(factor).__name__ in ("partcov", "zmshift") else len(factors)
+                rest = factors[i + 1 :]
+                factors[i:] = [factor(_multiply(rest[:taken])), *rest[taken:]]
+        return _multiply(factors)
+
+    def factor(self) -> AbstractSpectrum:
+        token = self.tokens.pop(0) if self.tokens else "the end"
+        if token == "(":
+            inner = self.sum()
+            if self.tokens[:1] != [")"]:
+                raise self.error("a parenthesis is not closed")
+            self.tokens.pop(0)
+            return inner
+        if not token.isidentifier():
+            raise self.error(f"a component is expected in place of {token!r}")
+        return self.component(token.lower())
+
+    def component(self, name: str) -> AbstractComponent:
+        if name not in FORMS:
+            raise parameters.unknown(name, FORMS, "XSPEC component known here")
+        label = f"{name}_{len(self.names) + 1}" if name in self.names else None
+        self.names.append(name)
+        abundances = self.abundances if FORMS[name].absorbs else ""
+        return form_class(name)(name=label, abundances=abundances)
+
+
+def _tokens(expression: str) -> list[str]:
+    tokens, place = [], 0
+    while expression[place:].strip():
+        found = _TOKEN.match(expression, place)
+        if found is None:
+            raise ValueError(f"xspec({expression!r}): cannot read {expression[place:].strip()!r}")
+        tokens.append(found[1])
+        place = found.end()
+    return tokens
+
+
+def _multiply(factors: list[AbstractSpectrum]) -> AbstractSpectrum:
+    product = factors[-1]
+    for factor in factors[-2::-1]:
+        product = factor * product
+    return product
+
+
+def _with_values(spectrum: AbstractSpectrum, values: Mapping[str, Any]) -> AbstractSpectrum:
+    known = [
+        f"{label}.{field}"
+        for label, component in spectrum.components().items()
+        for field in parameters.declarations(component)
+    ]
+    for name in values:
+        if name not in known:
+            raise parameters.unknown(name, known, "parameter")
+
+    def replace(component: AbstractComponent) -> AbstractComponent:
+        declared = parameters.declarations(component)
+        given = {field: values[name] for field in declared if (name := f"{component.label}.{field}") in values}
+        changed = component.with_fields(
+            **{field: float(units.number(value, declared[field].unit, field)) for field, value in given.items()}
+        )
+        changed.__check_init__()
+        return changed
+
+    return spectrum.map_components(replace)

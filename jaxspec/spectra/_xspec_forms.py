@@ -1,0 +1,288 @@
+"""XSPEC's components: its names, parameters and norms, each made of components of ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+
+from jaxspec import parameters
+from jaxspec.parameters import Declaration
+from jaxspec.quadrature import Bins, Points
+from jaxspec.spectra import _absorption as absorption
+from jaxspec.spectra import _bremsstrahlung, _broken, _bursts, _curved, _disks, _lines, _powerlaws, _thermal
+from jaxspec.spectra import _convolutions as convolutions
+from jaxspec.spectra import _factors as factors
+from jaxspec.spectra import _redistribution as redistribution
+from jaxspec.spectra._base import (
+    AbstractAdditive,
+    AbstractComponent,
+    AbstractConvolution,
+    AbstractMultiplicative,
+    AbstractSpectrum,
+)
+from jaxspec.spectra._made import make_class
+from jaxspec.spectra._scales import Constant, Redshift
+
+
+@dataclasses.dataclass(frozen=True)
+class Is:
+    """How a parameter of XSPEC's gives one of ours: ours = offset + factor * XSPEC's."""
+
+    field: str
+    factor: float = 1.0
+    offset: float = 0.0
+    unit: str | None = None  # XSPEC's, where it differs from ours
+    free: bool | None = None  # in XSPEC, where it differs from ours
+
+    @classmethod
+    def of(cls, text: str | Is) -> Is:
+        """'index' is that parameter of ours, '-index' is minus it."""
+        return text if isinstance(text, Is) else cls(text.removeprefix("-"), -1.0 if text.startswith("-") else 1.0)
+
+    def ours(self, value: Any) -> Any:
+        """Our parameter from XSPEC's."""
+        value = value if self.factor == 1.0 else self.factor * value
+        return value if self.offset == 0.0 else self.offset + value
+
+    def declare(self, default: float, ours: Declaration) -> tuple[float, Declaration]:
+        """XSPEC's default and declaration from ours."""
+
+        def theirs(value: float) -> float:
+            return (value - self.offset) / self.factor + 0.0  # no minus zero
+
+        low, high = sorted(map(theirs, ours.bounds))
+        unit = ours.unit if self.unit is None else self.unit
+        same = self.factor == 1.0 and self.offset == 0.0
+        doc = ours.doc if same else f"{self.field} = {self.offset or ''}{self.factor:+g} of it: {ours.doc}"
+        return theirs(default), Declaration(unit, (low, high), doc, ours.free if self.free is None else self.free)
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """An XSPEC component: what it is in components of ours, and how its parameters are theirs."""
+
+    make: Callable[..., AbstractSpectrum]  # takes the abundances where it absorbs
+    parameters: Mapping[str, str | Is]
+    absorbs: bool = False
+
+
+def _of(make: Callable[..., AbstractSpectrum], **named: str | Is) -> Form:
+    return Form(make, named)
+
+
+def _absorbing(make: Callable[[str], AbstractSpectrum], **named: str | Is) -> Form:
+    return Form(make, named, absorbs=True)
+
+
+def _shifted(form: Form) -> Form:
+    """The same at a redshift, which XSPEC puts before the norm."""
+    named = dict(form.parameters)
+    norm = {"norm": named.pop("norm")} if "norm" in named else {}
+
+    def make(*abundances: str) -> AbstractSpectrum:
+        return Redshift()(form.make(*abundances))
+
+    return Form(make, {**named, "Redshift": "z", **norm}, form.absorbs)
+
+
+_COVERED = Is("covering", free=True)
+_ELEMENTS = {
+    name: name
+    for name in ("He", "C", "N", "O", "Ne", "Na", "Mg", "Al", "Si", "S", "Cl", "Ar", "Ca", "Cr", "Fe", "Co", "Ni")
+}
+_ADDITIVE: dict[str, Form] = {
+    "bbody": _of(lambda: _thermal.BlackbodyLuminosity(K=1, kT=3), kT="kT", norm="K"),
+    "bbodyrad": _of(lambda: _thermal.BlackbodyRadius(K=1, kT=3), kT="kT", norm="K"),
+    "bknpower": _of(
+        lambda: _broken.BrokenPowerLaw(K=1, alpha=-1, energy_break=5, beta=-2),
+        PhoIndx1="-alpha", BreakE="energy_break", PhoIndx2="-beta", norm="K",
+    ),
+    "bkn2pow": _of(
+        lambda: _broken.DoublyBrokenPowerLaw(K=1, alpha=-1, energy_break1=5, beta=-2, energy_break2=10, gamma=-3),
+        PhoIndx1="-alpha", BreakE1="energy_break1", PhoIndx2="-beta", BreakE2="energy_break2", PhoIndx3="-gamma",
+        norm="K",
+    ),
+    "bremss": _of(lambda: _bremsstrahlung.Bremsstrahlung(K=1, kT=7), kT="kT", norm="K"),
+    "cutoffpl": _of(
+        lambda: _powerlaws.CutoffPowerLaw(K=1, index=-1, cutoff=15), PhoIndex="-index", HighECut="cutoff", norm="K"
+    ),
+    "diskbb": _of(lambda: _disks.DiskBlackbody(K=1, T=1), Tin="T", norm="K"),
+    "diskpbb": _of(lambda: _disks.DiskPowerLawBlackbody(K=1, T=1, p=0.75), Tin="T", p="p", norm="K"),
+    "eplogpar": _of(lambda: _curved.LogParabolaPeak(K=1, peak=0.1, beta=0.2), Ep="peak", beta="beta", norm="K"),
+    "expdec": _of(lambda: _powerlaws.ExponentialDecay(K=1, w=1), factor="w", norm="K"),
+    "gaussian": _of(lambda: _lines.GaussianLine(K=1, energy=6.5, sigma=0.1), LineE="energy", Sigma="sigma", norm="K"),
+    "grbm": _of(
+        lambda: _bursts.Band(K=1, alpha=-1, beta=-2, cutoff=300), alpha="alpha", beta="beta", tem="cutoff", norm="K"
+    ),
+    "logpar": _of(
+        lambda: _curved.LogParabola10(K=1, alpha=-1.5, beta=0.2, pivot=1),
+        alpha="-alpha", beta="beta", pivotE="pivot", norm="K",
+    ),
+    "lorentz": _of(lambda: _lines.LorentzLine(K=1, energy=6.5, gamma=0.1), LineE="energy", Width="gamma", norm="K"),
+    "pegpwrlw": _of(
+        lambda: _powerlaws.PowerLawEnergyFlux(F=1e-12, index=-1, a=2, b=10),
+        PhoIndex="-index", eMin="a", eMax="b", norm=Is("F", 1e-12, unit="1e-12 erg / (cm2 s)"),
+    ),
+    "powerlaw": _of(lambda: _powerlaws.PowerLaw(K=1, index=-1), PhoIndex="-index", norm="K"),
+    "vbremss": _of(
+        lambda: _bremsstrahlung.Bremsstrahlung(K=1, kT=3, helium=1), kT="kT", HeovrH=Is("helium", free=True), norm="K"
+    ),
+    "zlorentz": _shifted(
+        _of(lambda: _lines.LorentzLine(K=1, energy=6.5, gamma=0.01), LineE="energy", Width="gamma", norm="K")
+    ),
+    "voigt": _of(
+        lambda: _lines.VoigtLine(K=1, energy=6.5, sigma=0.01, gamma=0.01),
+        LineE="energy", Sigma="sigma", Gamma="gamma", norm="K",
+    ),
+}  # fmt: skip
+_MULTIPLICATIVE: dict[str, Form] = {
+    "cabs": _of(factors.ComptonScattering, nH="nH"),
+    "constant": _of(Constant, factor="factor"),
+    "cyclabs": _of(
+        lambda: factors.CyclotronAbsorption(energy=30, depth1=2, width1=10, depth2=0, width2=20),
+        Depth0="depth1", E0="energy", Width0="width1", Depth2=Is("depth2", free=False), Width2=Is("width2", free=False),
+    ),
+    "edge": _of(factors.Edge, edgeE="energy", MaxTau="depth"),
+    "expabs": _of(lambda: factors.LowEnergyCutoff(cutoff=2), LowECut="cutoff"),
+    "expfac": _of(factors.ExponentialFactor, Ampl="amplitude", Factor="factor", StartE="start"),
+    "gabs": _of(
+        lambda: factors.GaussianAbsorption(energy=1, sigma=0.01, strength=1),
+        LineE="energy", Sigma="sigma", Strength="strength",
+    ),
+    "highecut": _of(factors.HighEnergyCutoff, cutoffE="cutoff", foldE="fold"),
+    "pcfabs": _absorbing(lambda a: absorption.Phabs(covering=0.5, abundances=a), nH="nH", CvrFract=_COVERED),
+    "phabs": _absorbing(lambda a: absorption.Phabs(abundances=a), nH="nH"),
+    "plabs": _of(factors.PowerLawFactor, index="-index", coef="K"),
+    "smedge": _of(factors.SmearedEdge, edgeE="energy", MaxTau="depth", index="index", width="width"),
+    "spexpcut": _of(factors.SuperExponentialCutoff, Ecut="cutoff", alpha="alpha"),
+    "tbabs": _absorbing(lambda a: absorption.TBabs(abundances=a), nH="nH"),
+    "tbpcf": _absorbing(
+        lambda a: absorption.TBabs(covering=0.5, abundances=a), nH="nH", pcf=_COVERED, redshift="z"
+    ),
+    "vphabs": _absorbing(lambda a: absorption.VariablePhabs(abundances=a), nH="nH", **_ELEMENTS),
+    "wabs": _of(absorption.Wabs, nH="nH"),
+    "zpcfabs": _absorbing(
+        lambda a: absorption.Phabs(covering=0.5, abundances=a), nH="nH", CvrFract=_COVERED, Redshift="z"
+    ),
+    "zphabs": _absorbing(lambda a: absorption.Phabs(abundances=a), nH="nH", Redshift="z"),
+    "zvphabs": _absorbing(lambda a: absorption.VariablePhabs(abundances=a), nH="nH", **_ELEMENTS, Redshift="z"),
+    "zwabs": _of(absorption.Wabs, nH="nH", Redshift="z"),
+}  # fmt: skip
+_CONVOLUTION: dict[str, Form] = {
+    "cflux": _of(lambda: convolutions.EnergyFlux(log_flux=-12), Emin="a", Emax="b", lg10Flux="log_flux"),
+    "cglumin": _of(
+        convolutions.Luminosity, Emin="a", Emax="b", Distance=Is("distance", 1e-3, unit="kpc"),
+        lg10Lum="log_luminosity",
+    ),
+    "cpflux": _of(convolutions.PhotonFlux, Emin="a", Emax="b", Flux="flux"),
+    "gsmooth": _of(lambda: redistribution.GaussianSmoothing(width=1), Sig_6keV="width", Index="index"),
+    "lsmooth": _of(lambda: redistribution.LorentzSmoothing(width=1), Sig_6keV="width", Index="index"),
+    "partcov": _of(convolutions.PartialCovering, CvrFract="covering"),
+    "simpl": _of(
+        redistribution.PowerLawComptonization, Gamma="gamma", FracSctr="fraction", UpScOnly=Is("down", -1.0, 1.0)
+    ),
+    "vashift": _of(convolutions.VelocityShift, Velocity=Is("velocity", free=False)),
+    "zashift": _of(Redshift, Redshift="z"),
+    "zmshift": _of(Redshift, Redshift="z"),
+}  # fmt: skip
+FORMS: dict[str, Form] = {
+    **_ADDITIVE,
+    **{
+        name: _shifted(_ADDITIVE[plain])
+        for name, plain in {
+            "zbbody": "bbody", "zbknpower": "bknpower", "zbremss": "bremss", "zcutoffpl": "cutoffpl",
+            "zgauss": "gaussian", "zlogpar": "logpar", "zpowerlw": "powerlaw", "zvoigt": "voigt",
+        }.items()
+    },
+    **_MULTIPLICATIVE,
+    **{
+        name: _shifted(_MULTIPLICATIVE[plain])
+        for name, plain in {"zedge": "edge", "zgabs": "gabs", "zhighect": "highecut"}.items()
+    },
+    **_CONVOLUTION,
+}  # fmt: skip
+
+
+class AbstractForm(AbstractComponent):
+    """A component with XSPEC's parameters that hands on to components of ours."""
+
+    form: ClassVar[Form]
+    abundances: str = eqx.field(static=True, default="", kw_only=True)
+    template: AbstractSpectrum | None = eqx.field(default=None, kw_only=True, metadata={"saved": False})  # holds tables
+
+    def __post_init__(self) -> None:
+        if self.template is None:
+            self.template = self.form.make(*[self.abundances or "angr"] * self.form.absorbs)
+
+    def ours(self) -> Any:
+        """The same made of components of ours."""
+        assert self.template is not None  # for the type checker
+        values = {Is.of(to).field: Is.of(to).ours(getattr(self, name)) for name, to in self.form.parameters.items()}
+
+        def replace(component: AbstractComponent) -> AbstractComponent:
+            mine = values.keys() & parameters.declarations(component).keys()
+            return component.with_fields(**{field: values[field] for field in mine})
+
+        return self.template.map_components(replace)
+
+    def evaluate(self, energy: jax.Array) -> jax.Array:
+        return self.ours().evaluate(energy)
+
+    def integral(self, bins: Bins, moment: Any = 0) -> jax.Array:
+        return self.ours().integral(bins, moment)
+
+    def points(self, bins: Bins) -> tuple[Points, ...]:
+        return self.ours().points(bins)
+
+
+class _ConvolutionForm(AbstractForm, AbstractConvolution):
+    def transform(self, spectrum: AbstractSpectrum, energy: jax.Array) -> jax.Array:
+        return self.ours().transform(spectrum, energy)
+
+    def transform_integral(self, spectrum: AbstractSpectrum, bins: Bins, moment: Any) -> jax.Array:
+        return self.ours().transform_integral(spectrum, bins, moment)
+
+    def transform_points(self, spectrum: AbstractSpectrum, bins: Bins) -> tuple[Points, ...]:
+        return self.ours().transform_points(spectrum, bins)
+
+    def transform_parts(self, spectrum: AbstractSpectrum) -> dict[str, AbstractSpectrum]:
+        return self.ours().transform_parts(spectrum)
+
+
+class _AdditiveForm(AbstractForm, AbstractAdditive):
+    pass
+
+
+class _MultiplicativeForm(AbstractForm, AbstractMultiplicative):
+    pass
+
+
+@functools.cache
+def form_class(name: str) -> type[AbstractForm]:
+    """The component class of XSPEC's name, in lower case."""
+    form = FORMS[name]
+    template = form.make(*["angr"] * form.absorbs)
+    bases = {"additive": _AdditiveForm, "multiplicative": _MultiplicativeForm, "convolution": _ConvolutionForm}
+    table = {}
+    for theirs, to in form.parameters.items():
+        to = Is.of(to)
+        for component in template.components().values():
+            declared = parameters.declarations(component)
+            if to.field in declared:
+                table[theirs] = to.declare(getattr(component, to.field), declared[to.field])
+    members: dict[str, Any] = {"form": form}
+    if isinstance(template, AbstractConvolution):
+        members["acts_on"] = template.acts_on
+    return make_class(name, (bases[template.kind],), table, __name__, f"XSPEC's `{name}`: {template!r}.", **members)
+
+
+def __getattr__(name: str) -> Any:
+    """The classes of XSPEC's names, as if they stood here: they are found by their names when a result is loaded."""
+    if name in FORMS:
+        return form_class(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
