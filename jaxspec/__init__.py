@@ -9,7 +9,19 @@ from jaxspec import _setup  # noqa: F401  isort: skip  (64-bit floats must be on
 from jaxspec import spectra
 from jaxspec.calibration import Calibration
 from jaxspec.data import Background, Observation, RepairWarning, Response
-from jaxspec.inference import contour, fit, fit_each, lower_limit, profile_errors, sample, upper_limit
+from jaxspec.inference import (
+    bootstrap,
+    contour,
+    coverage,
+    fit,
+    fit_each,
+    forecast,
+    likelihood_ratio_test,
+    lower_limit,
+    profile_errors,
+    sample,
+    upper_limit,
+)
 from jaxspec.methods import NUTS, UltraNest
 from jaxspec.problem import Problem
 from jaxspec.quantities import Derived, EquivalentWidth, Flux, Luminosity
@@ -37,9 +49,13 @@ __all__ = [
     "RepairWarning",
     "Response",
     "UltraNest",
+    "bootstrap",
     "contour",
+    "coverage",
     "fit",
     "fit_each",
+    "forecast",
+    "likelihood_ratio_test",
     "load",
     "lower_limit",
     "profile_errors",

@@ -30,7 +30,7 @@ def simulate(
     exposure: float | Quantity,
     background: AbstractSpectrum | np.ndarray | None = None,
     *,
-    key: jax.Array,
+    key: jax.Array | None,
     name: str = "simulated",
     background_through_response: bool = False,
     background_exposure: float | Quantity | None = None,
@@ -48,7 +48,8 @@ def simulate(
         exposure: of the source region, in s or a quantity.
         background: a spectrum, in counts / (s keV) over the energies of the channels, or in photons / (cm2 s keV) where
             `background_through_response` is true; or B itself, shape (n_channels,).
-        key: a JAX random key; the same key draws the same counts.
+        key: a JAX random key; the same key draws the same counts. None gives the expected counts themselves, as they
+            are: data whose fit is a forecast.
         name: of the observation.
         background_exposure: of the background region; the same as the source region's by default.
         background_scale: size (BACKSCAL) of the background region over that of the source region.
@@ -145,19 +146,27 @@ def _drawn(
     seconds: float,
     background_exposure: Any,
     background_scale: float,
-    key: jax.Array,
+    key: jax.Array | None,
 ) -> tuple[np.ndarray, np.ndarray | None, float]:
     """Counts in the source and in the background region, (n_members, n_channels), and the time of the latter."""
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
-    counts = rng.poisson(_checked(expected, "source"))
+    poisson = _unchanged if key is None else _generator(key).poisson
+    counts = poisson(_checked(expected, "source"))
     if inside is None:
         return counts.astype(float), None, seconds
     inside = np.broadcast_to(_checked(np.asarray(inside, float), "background"), expected.shape)
     time = seconds if background_exposure is None else units.seconds(background_exposure, "background_exposure")
     if not background_scale > 0:
         raise ValueError(f"background_scale is the ratio of two areas, so it must be positive, got {background_scale}")
-    seen = rng.poisson(inside * background_scale * time / seconds)
-    return (counts + rng.poisson(inside)).astype(float), seen.astype(float), time
+    seen = poisson(inside * background_scale * time / seconds)
+    return (counts + poisson(inside)).astype(float), seen.astype(float), time
+
+
+def _generator(key: jax.Array) -> np.random.Generator:
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+
+
+def _unchanged(mean: np.ndarray) -> np.ndarray:
+    return mean
 
 
 def _spectra(given: Any) -> list[AbstractSpectrum]:

@@ -164,22 +164,15 @@ def advance(density: Density, target: str, pull: Pull | None, state: State) -> S
 @functools.partial(program, static_argnames="target")
 def climb(density: Density, starts: jax.Array, target: str) -> Optimum:
     """Climbs to a maximum of `target` (see `cost`) from each start, shape (n_starts, n)."""
-    return each(functools.partial(_climb_from, density, target, None))(starts)
+    return each(functools.partial(climb_from, density, target, None))(starts)
 
 
-@functools.partial(jax.jit, static_argnames="target")
+@functools.partial(program, static_argnames="target")
 def climb_held(density: Density, starts: jax.Array, target: str, pulls: Pull) -> tuple[Optimum, jax.Array]:
-    """The same with quantities pulled to values that differ from climb to climb, shape (n_starts, n_aims).
-
-    The cost is that without the pull. Returns the quantities where the climbs ended, too.
-    """
+    """The same with quantities pulled to values that differ from climb to climb, shape (n_starts, n_aims)."""
 
     def one(start: tuple[jax.Array, jax.Array]) -> tuple[Optimum, jax.Array]:
-        pull = pulls._replace(values=start[1])
-        found = _climb_from(density, target, pull, start[0])
-        reached = jnp.stack([aim(density, found.u) for aim in pull.aims])
-        added = 0.5 * jnp.sum(pull.weights * (reached - pull.values) ** 2)
-        return found._replace(cost=found.cost - added), reached
+        return climb_held_from(density, target, pulls._replace(values=start[1]), start[0])
 
     return each(one)((starts, pulls.values))
 
@@ -197,7 +190,15 @@ def first_state(starts: Any) -> State:
     )
 
 
-def _climb_from(density: Density, target: str, pull: Pull | None, u: jax.Array) -> Optimum:
+def climb_held_from(density: Density, target: str, pull: Pull, u: jax.Array) -> tuple[Optimum, jax.Array]:
+    """One climb with a pull, inside a compiled program: its end, with the cost without the pull, and the quantities."""
+    found = climb_from(density, target, pull, u)
+    reached = jnp.stack([aim(density, found.u) for aim in pull.aims])
+    return found._replace(cost=found.cost - 0.5 * jnp.sum(pull.weights * (reached - pull.values) ** 2)), reached
+
+
+def climb_from(density: Density, target: str, pull: Pull | None, u: jax.Array) -> Optimum:
+    """One climb, inside a compiled program."""
     first = jax.tree.map(lambda array: array[0], first_state(u[None]))
     last = jax.lax.while_loop(
         lambda state: (state.steps < MAX_STEPS) & ~(state.gain < TOLERANCE),

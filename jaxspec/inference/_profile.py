@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxspec._setup import program
 from jaxspec.density import Density
 from jaxspec.inference import _optimum
 from jaxspec.quantities import AbstractRule
@@ -124,7 +125,7 @@ def _cross(density: Density, target: str, aim: Any, start: jax.Array, lowest: ja
     return Crossing(last.value + last.slope @ last.step, last.reached, last.u, last.lowest_u, last.lowest)
 
 
-@functools.partial(jax.jit, static_argnames="target")
+@functools.partial(program, static_argnames="target")
 def crossings(
     density: Density, target: str, aims: Any, starts: jax.Array, sides: jax.Array, lowest: jax.Array, rise: jax.Array
 ) -> Crossing:
