@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from jaxspec.calibration import Rescaled
 from jaxspec.quadrature import Bins
-from jaxspec.spectra import AbstractComponent, AbstractSpectrum
+from jaxspec.spectra import AbstractSpectrum
 
 
 @jax.custom_jvp
@@ -38,25 +37,15 @@ def _(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
 
     value: Any = None
     slope: Any = 0.0
-    # One component at a time: derivatives by its parameters do not pass through the formulas of the others.
-    for group in (sorted(group & scalars) for group in _leaves_by_component(primals)):
-        if group:
-            start = jnp.stack([leaves[i] for i in group])
-            push = functools.partial(jax.jvp, lambda vector, group=group: photons(dict(zip(group, vector))), (start,))
-            units = jnp.eye(len(group), dtype=start.dtype)
-            value, matrix = jax.vmap(lambda unit, push=push: push((unit,)), out_axes=(None, 0))(units)
-            slope = slope + jnp.stack([directions[i] for i in group]) @ matrix
+    if scalars:
+        # One parameter at a time: its derivative does not pass through the formulas that it does not enter.
+        columns = []
+        for i in sorted(scalars):
+            value, column = jax.jvp(lambda x, i=i: photons({i: x}), (leaves[i],), (jnp.ones_like(leaves[i]),))
+            columns.append(column)
+        slope = jnp.stack([directions[i] for i in sorted(scalars)]) @ jnp.stack(columns)
     arrays = moving - scalars
     if arrays or not scalars:
         value, along = jax.jvp(photons, ({i: leaves[i] for i in arrays},), ({i: directions[i] for i in arrays},))
         slope = slope + along
     return value, slope
-
-
-def _leaves_by_component(tree: Any) -> Iterator[set[int]]:
-    """The places among a pytree's leaves that belong to one component, or to none."""
-    start = 0
-    for part in jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, AbstractComponent)):
-        end = start + len(jax.tree.leaves(part))
-        yield set(range(start, end))
-        start = end
