@@ -27,13 +27,14 @@ from jaxspec.problem import Problem
 from jaxspec.quantities import Derived, EquivalentWidth, Flux, Luminosity
 from jaxspec.results import BestFit, Catalogue, Posterior, load
 from jaxspec.simulation import simulate, simulate_each
-from jaxspec.sources import Model, PointSource
+from jaxspec.sources import BackgroundModel, Model, PointSource
 
 __version__ = "0.1.0"
 
 __all__ = [
     "NUTS",
     "Background",
+    "BackgroundModel",
     "BestFit",
     "Calibration",
     "Catalogue",

@@ -38,12 +38,13 @@ Vector: TypeAlias = jax.Array
 class Layout(eqx.Module):
     """How the free parameters fill the spectra: everything but the names, which no compiled program needs."""
 
-    spectra: tuple[AbstractSpectrum, ...]  # one per source, without names
+    spectra: tuple[AbstractSpectrum, ...]  # one per source, then one per model of a background, without names
     calibrations: tuple[Calibration, ...]
     values: jax.Array  # of all parameters: the frozen ones are read here
     positions: tuple[int, ...] = eqx.field(static=True)  # of the parameters among the leaves of both
     free: tuple[int, ...] = eqx.field(static=True)
     links: tuple[tuple[int, tuple[int, ...], Link], ...] = eqx.field(static=True)
+    n_sources: int = eqx.field(static=True)
 
     @classmethod
     def of(cls, model: Model) -> Layout:
@@ -53,7 +54,8 @@ class Layout(eqx.Module):
         # Numbers in place of names: what the user calls a component must not make it another program.
         count, marks = itertools.count(), itertools.count()
         stripped = tuple(
-            source.spectrum.map_components(lambda c: c.with_fields(name=str(next(count)))) for source in model.sources
+            member.spectrum.map_components(lambda c: c.with_fields(name=str(next(count))))
+            for member in (*model.sources, *model.backgrounds)
         )
         calibrations = tuple(calibration.with_fields(name="") for calibration in model.calibrations)
         marked = (
@@ -76,6 +78,7 @@ class Layout(eqx.Module):
             positions=tuple(leaves.index(i) for i in range(len(names))),
             free=tuple(index[name] for name in model.free),
             links=links,
+            n_sources=len(model.sources),
         )
 
     def fill(self, theta: Vector) -> list[jax.Array]:
@@ -97,6 +100,10 @@ class Layout(eqx.Module):
     def spectra_at(self, values: Sequence[jax.Array] | Vector) -> tuple[AbstractSpectrum, ...]:
         """The spectra with these values of all parameters."""
         return self._filled(values)[0]
+
+    def sources_at(self, values: Sequence[jax.Array] | Vector) -> tuple[AbstractSpectrum, ...]:
+        """Those of the sources alone."""
+        return self.spectra_at(values)[: self.n_sources]
 
     def calibrations_at(self, values: Sequence[jax.Array] | Vector) -> tuple[Calibration, ...]:
         """The calibrations with these values of all parameters."""
@@ -167,7 +174,10 @@ class Density(eqx.Module):
         )
 
     def expected_counts(self, values: Sequence[jax.Array] | Vector) -> Vector:
-        """Expected source counts in each fitted bin, from the values of all parameters (`Layout.fill`)."""
+        """Expected counts in each fitted bin, from the values of all parameters (`Layout.fill`).
+
+        Of the sources, and of backgrounds that have a model; what a statistic makes of a measured one is not in it.
+        """
         spectra, calibrations = self.layout.spectra_at(values), self.layout.calibrations_at(values)
         # Each spectrum is integrated once per grid of photon bins, however many observations share it.
         needed = sorted({(self.grid_of[term.fold], s, term.rescaled_by) for term in self.terms for s in term.spectra})

@@ -14,6 +14,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxspec import parameters
+from jaxspec.data import with_background_regions
 from jaxspec.density import Density, Packed
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Problem:
     Args:
         model: sources with parameters, priors and links.
         observations: what was seen, each with a name of its own. One that is assigned to sources sees those; one that
-            is not sees all.
+            is not sees all. One whose background has a model is followed by its background region, as an observation.
 
     It is a pytree: under `jax.jit` and `jax.vmap` it carries data, priors and frozen values as arrays, and names as
     static parts.
@@ -39,8 +40,8 @@ class Problem:
     """
 
     def __init__(self, model: Model, observations: Observation | Sequence[Observation]) -> None:
-        observations = (observations,) if not isinstance(observations, Sequence) else tuple(observations)
-        self.model, self.observations = model, tuple(observations)
+        given = observations if isinstance(observations, Sequence) else (observations,)
+        self.model, self.observations = model, with_background_regions(given)
         _check(model, self.observations)
         self.selections = tuple(observation.selection() for observation in self.observations)
         self.names = model.free
@@ -110,7 +111,7 @@ class Problem:
         return dict(zip(self.labels, _bins(self._packed, self.vector(values))[1]))
 
     def expected_counts(self, values: Mapping[str, Any] | None = None) -> dict[str, jax.Array]:
-        """The expected source counts in each fitted bin, by observation."""
+        """The expected counts of sources, and of backgrounds with a model, in each fitted bin, by observation."""
         return dict(zip(self.labels, _bins(self._packed, self.vector(values))[0]))
 
     @property
@@ -128,10 +129,12 @@ class Problem:
         """Fitted bins minus free parameters."""
         return self.n_bins - len(self.names)
 
-    def sources_seen_by(self, index: int) -> tuple[str, ...]:
-        """The names of the sources that an observation sees."""
-        assigned = self.observations[index].sources
-        return assigned or tuple(source.name for source in self.model.sources)
+    def spectra_seen_by(self, index: int) -> tuple[str, ...]:
+        """The names of the sources, and of the models of backgrounds, that an observation sees."""
+        observation = self.observations[index]
+        sources = tuple(source.name for source in self.model.sources)
+        assigned = sources if observation.sources is None else observation.sources
+        return (*assigned, *(name for name, _ in observation.background_models))
 
     def require_priors(self) -> None:
         """Raises `ValueError` where a free parameter has no prior, and says how to give one."""
@@ -140,7 +143,7 @@ class Problem:
     def __repr__(self) -> str:
         rows = [
             f"  {o.name}: {len(s.counts)} bins, {s.channel_low.min():.4g}-{s.channel_high.max():.4g} keV, "
-            f"{s.statistic}, sees {', '.join(self.sources_seen_by(i))}"
+            f"{s.statistic}, sees {', '.join(self.spectra_seen_by(i))}"
             for i, (o, s) in enumerate(zip(self.observations, self.selections))
         ]
         head = f"Problem: {len(self.names)} free parameters, {self.n_bins} bins"
@@ -203,9 +206,24 @@ def _check(model: Model, observations: tuple[Observation, ...]) -> None:
         for name in observation.sources or ():
             if name not in known:
                 raise parameters.unknown(name, known, f"source (to which observation {observation.name!r} is assigned)")
-    seen = {name for observation in observations for name in observation.sources or known}
+    seen = {name for o in observations for name in (known if o.sources is None else o.sources)}
     unseen = [name for name in known if name not in seen]
     if unseen:
         raise ValueError(
             f"no observation sees the source {unseen[0]!r}: assign one to it, or leave it out of the model"
         )
+    _check_backgrounds(model, observations)
+
+
+def _check_backgrounds(model: Model, observations: tuple[Observation, ...]) -> None:
+    known = [background.name for background in model.backgrounds]
+    wanted = {name: o.name for o in reversed(observations) for name, _ in o.background_models}
+    for name, observation in wanted.items():
+        if name not in known:
+            raise parameters.unknown(name, known, f"BackgroundModel (which observation {observation!r} sees)")
+    for name in known:
+        if name not in wanted:
+            raise ValueError(
+                f"no observation sees the background {name!r}: give it to one by with_background_model({name!r}), or "
+                "leave it out of the model"
+            )

@@ -43,15 +43,7 @@ class PointSource:
     dec: float | None = None
 
     def __post_init__(self) -> None:
-        parameters.check_name(self.name, "source")
-        if not isinstance(self.spectrum, AbstractSpectrum):
-            raise TypeError(
-                f"the spectrum of {self.name!r} must be made of jaxspec.spectra components, got {self.spectrum!r}"
-            )
-        if self.spectrum.kind != "additive":
-            raise TypeError(
-                f"the spectrum of {self.name!r} is {self.spectrum.kind}: a source needs something that emits"
-            )
+        _check_member(self, "source")
         for field, limit in (("ra", 360.0), ("dec", 90.0)):
             value = getattr(self, field)
             if value is None:
@@ -68,6 +60,34 @@ class PointSource:
         return f"PointSource({self.name!r}, {self.spectrum!r}{place})"
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class BackgroundModel:
+    """A spectrum of the background, fitted together with the sources.
+
+    Observations see it that name it: `observation.with_background_model("bkg")`. Several may share it. It is no source:
+    tables of fluxes do not list it.
+
+    Args:
+        name: what it is called in parameter names and pictures.
+        spectrum: an additive spectrum: photons / (cm2 s keV) in the background region, or counts / (s keV) where an
+            observation sees it through no response.
+
+    Raises `TypeError` where the spectrum is not an additive one, `ValueError` for a bad name.
+    """
+
+    name: str
+    spectrum: AbstractSpectrum
+
+    def __post_init__(self) -> None:
+        _check_member(self, "background")
+
+    def __repr__(self) -> str:
+        return f"BackgroundModel({self.name!r}, {self.spectrum!r})"
+
+
+Member = PointSource | BackgroundModel | Calibration
+
+
 @dataclasses.dataclass(frozen=True, eq=False, init=False)
 class Model:
     """Sources, and what the fit may do with their parameters. Immutable: each `with_...` returns a new one.
@@ -75,30 +95,35 @@ class Model:
     A parameter is called `source.component.parameter`. Every name is checked on the spot.
 
     Args:
-        members: the point sources, each with a name of its own, and the calibrations of observations.
+        members: the point sources, each with a name of its own, models of backgrounds, calibrations of observations.
     """
 
     sources: tuple[PointSource, ...]
+    backgrounds: tuple[BackgroundModel, ...]
     calibrations: tuple[Calibration, ...]
     priors: Mapping[str, Distribution]
     links: Mapping[str, Link]
     _bounds: Mapping[str, tuple[float, float]]
     _freedom: Mapping[str, bool]
 
-    def __init__(self, *members: PointSource | Calibration) -> None:
+    def __init__(self, *members: Member) -> None:
         for member in members:
-            if not isinstance(member, PointSource | Calibration):
-                raise TypeError(f"a model is made of PointSource and Calibration objects, got {member!r}")
+            if not isinstance(member, Member):
+                raise TypeError(
+                    f"a model is made of PointSource, BackgroundModel and Calibration objects, got {member!r}"
+                )
         sources = tuple(member for member in members if isinstance(member, PointSource))
+        backgrounds = tuple(member for member in members if isinstance(member, BackgroundModel))
         calibrations = tuple(member for member in members if isinstance(member, Calibration))
-        for kind, what in ((sources, "source"), (calibrations, "calibration")):
+        for kind, what in (((*sources, *backgrounds), "source"), (calibrations, "calibration")):
             names = [member.name for member in kind]
             twice = {name for name in names if names.count(name) > 1}
             if twice:
                 raise ValueError(f"two {what}s are called {sorted(twice)[0]!r}; every {what} needs a name of its own")
         if not sources:
             raise ValueError("a model needs at least one source: Model(PointSource('name', spectrum))")
-        self._set(sources=sources, calibrations=calibrations, priors={}, links={}, _bounds={}, _freedom={})
+        kinds = {"sources": sources, "backgrounds": backgrounds, "calibrations": calibrations}
+        self._set(**kinds, priors={}, links={}, _bounds={}, _freedom={})
 
     def _set(self, **fields: Any) -> Model:
         for name, value in fields.items():
@@ -111,6 +136,10 @@ class Model:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
+    @property
+    def _members(self) -> tuple[Member, ...]:
+        return (*self.sources, *self.backgrounds, *self.calibrations)
+
     def __getitem__(self, name: str) -> PointSource:
         """The source of that name; raises `KeyError` where there is none."""
         for source in self.sources:
@@ -122,7 +151,7 @@ class Model:
     def parameters(self) -> Mapping[str, Parameter]:
         """Every parameter by name, in the order of sources, components and fields."""
         table = {}
-        for member in (*self.sources, *self.calibrations):
+        for member in self._members:
             for label, component in _components(member).items():
                 for field, declared in parameters.declarations(component).items():
                     name = parameters.full_name(member.name, label, field)
@@ -164,12 +193,9 @@ class Model:
         for name in values:
             self._check(name, known)
         merged = self._follow_links({**{name: p.value for name, p in known.items()}, **values})
+        kinds = {"sources": self.sources, "backgrounds": self.backgrounds, "calibrations": self.calibrations}
         return self._with(
-            sources=tuple(_replace_values(source, merged) for source in self.sources),
-            calibrations=tuple(
-                calibration.with_fields(**_fields_of(calibration, calibration.name, LABEL, merged))
-                for calibration in self.calibrations
-            ),
+            **{kind: tuple(_replace_values(member, merged) for member in members) for kind, members in kinds.items()}
         )
 
     def columns(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -332,10 +358,10 @@ class Model:
         widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
         lines.insert(1, "  ".join("-" * width for width in widths))
-        return "\n".join([*map(repr, (*self.sources, *self.calibrations)), "", *lines])
+        return "\n".join([*map(repr, self._members), "", *lines])
 
     def _repr_html_(self) -> str:
-        members = "<br>".join(html.escape(repr(member)) for member in (*self.sources, *self.calibrations))
+        members = "<br>".join(html.escape(repr(member)) for member in self._members)
         head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
         body = "".join(
             "<tr>" + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row) + "</tr>"
@@ -347,23 +373,34 @@ class Model:
 _COLUMNS = ("parameter", "value", "unit", "bounds", "prior", "state")
 
 
-def _replace_values(source: PointSource, values: Mapping[str, Any]) -> PointSource:
-    """The source with the values that its parameters have in `values`, unchecked: they may be traced."""
-
-    def replace(component: AbstractComponent) -> AbstractComponent:
-        return component.with_fields(**_fields_of(component, source.name, component.label, values))
-
-    return dataclasses.replace(source, spectrum=source.spectrum.map_components(replace))
-
-
-def _components(member: PointSource | Calibration) -> Mapping[str, AbstractComponent | Calibration]:
+def _components(member: Member) -> Mapping[str, AbstractComponent | Calibration]:
     return member.components() if isinstance(member, Calibration) else member.spectrum.components()
 
 
-def _fields_of(component: Any, member: str, label: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a component's fields by field, from those of all parameters by full name."""
-    fields = parameters.declarations(component)
-    return {field: values[parameters.full_name(member, label, field)] for field in fields}
+def _replace_values(member: Any, values: Mapping[str, Any]) -> Any:
+    """The member with the values that its parameters have in `values`, unchecked: they may be traced."""
+
+    def replace(component: Any, label: str) -> Any:
+        fields = parameters.declarations(component)
+        names = {field: parameters.full_name(member.name, label, field) for field in fields}
+        return component.with_fields(**{field: values[name] for field, name in names.items()})
+
+    if isinstance(member, Calibration):
+        return replace(member, LABEL)
+    return dataclasses.replace(member, spectrum=member.spectrum.map_components(lambda c: replace(c, c.label)))
+
+
+def _check_member(member: PointSource | BackgroundModel, what: str) -> None:
+    """Raises where the name or the spectrum of a source or background is none."""
+    parameters.check_name(member.name, what)
+    if not isinstance(member.spectrum, AbstractSpectrum):
+        raise TypeError(
+            f"the spectrum of {member.name!r} must be made of jaxspec.spectra components, got {member.spectrum!r}"
+        )
+    if member.spectrum.kind != "additive":
+        raise TypeError(
+            f"the spectrum of {member.name!r} is {member.spectrum.kind}: a {what} needs something that emits"
+        )
 
 
 def _check_prior(parameter: Parameter, prior: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxspec.calibration import Calibration, Effects, Shift, channel_order
+from jaxspec.data import region_ratio
 from jaxspec.folding import AbstractFold, fitted_matrix, fold_of, photon_range
 
 if TYPE_CHECKING:
@@ -70,25 +72,24 @@ def terms_of(
     model: Model, observations: Sequence[Observation], selections: Sequence[Selection]
 ) -> tuple[tuple[Term, ...], tuple[AbstractFold, ...], tuple[int, ...], tuple[Edges, ...]]:
     """The terms of all observations, the folds they use, the grid of each fold, and the grids."""
-    known = [source.name for source in model.sources]
+    sources = tuple(range(len(model.sources)))
+    known = {member.name: place for place, member in enumerate((*model.sources, *model.backgrounds))}
     folds, terms = _Folds(), []
     for i, (observation, selection) in enumerate(zip(observations, selections)):
-        effects = effects_of(model, observation.name)
-        shift = None
-        matrix = fitted_matrix(observation.response, selection)
-        if effects is not None and effects.gain:
-            shift = Shift.of(observation.response, selection, observation.name)
-            matrix = observation.response.matrix[channel_order(observation.response)]
-        terms.append(
-            Term(
-                exposure=jax.device_put(np.asarray(selection.exposure, float)),
-                shift=shift,
-                observation=i,
-                fold=folds.add(observation.response, matrix),
-                spectra=tuple(known.index(name) for name in observation.sources or known),
-                effects=effects,
-            )
-        )
+        exposure = jax.device_put(np.asarray(selection.exposure, float))
+        seen = sources if observation.sources is None else tuple(known[name] for name in observation.sources)
+        if seen:
+            effects = effects_of(model, observation.name)
+            shift = None
+            matrix = fitted_matrix(observation.response, selection)
+            if effects is not None and effects.gain:
+                shift = Shift.of(observation.response, selection, observation.name)
+                matrix = observation.response.matrix[channel_order(observation.response)]
+            terms.append(Term(exposure, shift, i, folds.add(observation.response, matrix), seen, effects))
+        for name, response in observation.background_models:
+            inside = dataclasses.replace(selection, area_scale=selection.area_scale * region_ratio(observation))
+            fold = folds.add(response, fitted_matrix(response, inside))
+            terms.append(Term(exposure, None, i, fold, (known[name],), None))
     return tuple(terms), tuple(folds.folds), tuple(folds.grid_of), tuple(folds.grids)
 
 

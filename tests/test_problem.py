@@ -160,7 +160,7 @@ def test_an_observation_without_assignment_sees_all_sources(seed_problem, seed_m
     open_to_all = Problem(seed_model, [dataclasses.replace(each, sources=None) for each in seed_observations])
     both, apart = open_to_all.expected_counts(), seed_problem.expected_counts()
     assert_allclose(both["s1"], apart["s1"] + apart["s2"], rtol=1e-12)
-    assert open_to_all.sources_seen_by(0) == ("src1", "src2")
+    assert open_to_all.spectra_seen_by(0) == ("src1", "src2")
 
 
 def test_two_sources_on_one_observation_add_up(seed_model, seed_observations):

@@ -92,7 +92,7 @@ def test_a_model_needs_a_source():
 
 
 def test_a_model_is_made_of_sources():
-    with pytest.raises(TypeError, match="a model is made of PointSource and Calibration objects, got PowerLaw"):
+    with pytest.raises(TypeError, match="a model is made of PointSource, BackgroundModel and Calibration objects, got"):
         Model(PowerLaw())
 
 

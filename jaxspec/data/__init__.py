@@ -1,8 +1,17 @@
 """Observations, backgrounds and responses: from OGIP files or arrays to what the likelihood sees."""
 
+from ._background_model import region_ratio, with_background_regions
 from ._fits import RepairWarning
 from ._observation import Background, Observation
 from ._response import Response
 from ._selection import Selection
 
-__all__ = ["Background", "Observation", "RepairWarning", "Response", "Selection"]
+__all__ = [
+    "Background",
+    "Observation",
+    "RepairWarning",
+    "Response",
+    "Selection",
+    "region_ratio",
+    "with_background_regions",
+]

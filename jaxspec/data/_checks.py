@@ -13,6 +13,7 @@ from ._response import Response, frozen
 if TYPE_CHECKING:
     from ._observation import Background, Observation
 
+BY_USER = "chosen by the user"
 STATISTICS = ("cstat", "wstat", "pgstat", "pstat", "lstat", "chi2")
 
 
@@ -116,9 +117,12 @@ def check_variance(observation: Observation) -> None:
 def choose_statistic(observation: Observation) -> None:
     """Set the statistic that the data demand, or check the one that was asked for."""
     background, gaussian = observation.background, observation.errors is not None
+    modelled = bool(observation.background_models)
     if observation.statistic is None:
         if gaussian:
             statistic, reason = "chi2", "the counts have Gaussian errors"
+        elif modelled:
+            statistic, reason = "cstat", "Poisson counts, with a model of their background"
         elif background is None:
             statistic, reason = "cstat", "Poisson counts without background"
         elif background.errors is None:
@@ -133,9 +137,14 @@ def choose_statistic(observation: Observation) -> None:
         raise ValueError(f"no statistic is called {statistic!r}; there are {', '.join(STATISTICS)}")
     if gaussian and statistic != "chi2":
         raise ValueError(f"{name}: {statistic} needs Poisson counts, but these have Gaussian errors: use 'chi2'")
+    if modelled and statistic not in ("cstat", "chi2"):
+        raise ValueError(
+            f"{name}: {statistic} takes the background from its counts, but {observation.background_models[0][0]!r} is "
+            "a model of it: use 'cstat' or 'chi2'"
+        )
     if background is None and statistic in ("wstat", "pgstat", "pstat", "lstat"):
         raise ValueError(f"{name}: {statistic} needs a background; without one use 'cstat'")
     if background is not None and background.errors is not None and statistic in ("wstat", "lstat"):
         raise ValueError(f"{name}: {statistic} needs Poisson background counts, but these have errors: use 'pgstat'")
     if not observation.statistic_reason:
-        object.__setattr__(observation, "statistic_reason", "chosen by the user")
+        object.__setattr__(observation, "statistic_reason", BY_USER)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from . import _selection
+from ._background_model import response_for
 from ._bias import background_bias
-from ._checks import check_counts, check_parts, check_variance, choose_statistic
+from ._checks import BY_USER, check_counts, check_parts, check_variance, choose_statistic
 from ._response import Response
 from ._selectable import Selectable
 from ._selection import Selection
@@ -79,6 +80,7 @@ class Observation(Selectable):
     variance: str = "data"
     model_systematic: float = 0.0
     sources: tuple[str, ...] | None = None
+    background_models: tuple[tuple[str, Response], ...] = ()
     mission: str = ""
     instrument: str = ""
     start: float | None = None
@@ -132,6 +134,25 @@ class Observation(Selectable):
         if not sources or not all(isinstance(source, str) for source in sources):
             raise TypeError(f"assign takes names of sources, like assign('src1', 'src2'), got {sources}")
         return replace(self, sources=tuple(sources))
+
+    def with_background_model(self, name: str, response: Any = None) -> Observation:
+        """Let a `BackgroundModel` of the model with this name stand for the background, in place of measured counts.
+
+        Source and background region are then fitted together: the background region, which the problem takes as an
+        observation called "... background", sees that spectrum alone; the source region sees it scaled by exposure,
+        AREASCAL and BACKSCAL, so that its scale is that of the background region. Poisson counts have the statistic
+        "cstat" in either region, others "chi2". Called again, further models are added.
+
+        `response` is what the background is seen through: nothing for that of the observation, a `Response`, or "none"
+        for a spectrum in counts / (s keV) over the nominal energies of the channels.
+
+        Raises `TypeError` for a response that is none, `ValueError` for one with another number of channels and where
+        the user has chosen a statistic that treats the background otherwise.
+        """
+        models = dict(self.background_models)
+        models[name] = response_for(self, response)
+        chosen = self.statistic_reason == BY_USER
+        return replace(self, background_models=tuple(models.items()), statistic=self.statistic if chosen else None)
 
     def with_statistic(self, statistic: str, *, variance: str = "data", systematic: float = 0.0) -> Observation:
         """Choose the statistic.
@@ -286,8 +307,9 @@ def describe(observation: Observation) -> str:
         f"bins         {groups.max() + 1}, grouping {method or 'none'}"
         + (f" {observation.grouping_number:g}" if observation.grouping_number is not None else ""),
         f"statistic    {observation.statistic}: {_why(observation)}",
-        f"sources      {', '.join(observation.sources) if observation.sources else 'all'}",
+        f"sources      {'all' if observation.sources is None else ', '.join(observation.sources) or 'none'}",
     ]
+    lines += [f"modelled     background {name!r} through {seen!r}" for name, seen in observation.background_models]
     bias = background_bias(_selection.select(observation)) if keep.any() else None
     if bias is not None:
         lines.append(f"note         {bias}")

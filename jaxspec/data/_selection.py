@@ -14,7 +14,7 @@ from . import _grouping
 from ._response import frozen
 
 if TYPE_CHECKING:
-    from ._observation import Observation
+    from ._observation import Background, Observation
 
 NUMBER = r"(\*\*|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
 
@@ -245,8 +245,10 @@ def select(observation: Observation) -> Selection:
     low, high = np.full(n_bins, np.inf), np.full(n_bins, -np.inf)
     np.minimum.at(low, used, response.channel_low[keep])
     np.maximum.at(high, used, response.channel_high[keep])
-    source, background, statistic = observation, observation.background, str(observation.statistic)
-    counts = summed(source.counts)
+    statistic = str(observation.statistic)
+    # One that has a model of its own is no part of these data.
+    background = None if observation.background_models else observation.background
+    counts = summed(observation.counts)
     errors = behind = behind_errors = ratio = added = None
     if background is not None and statistic != "cstat":
         behind = summed(background.counts)
@@ -254,7 +256,7 @@ def select(observation: Observation) -> Selection:
         if statistic == "pgstat":
             behind_errors = frozen(np.sqrt(summed(_variance(background))))
     if statistic == "chi2":
-        variance, of_background, added = _chi_squared_variances(observation, summed, ratio)
+        variance, of_background, added = _chi_squared_variances(observation, background, summed, ratio)
         errors = frozen(np.sqrt(variance))
         behind_errors = None if of_background is None else frozen(np.sqrt(of_background))
     result = Selection(
@@ -285,13 +287,15 @@ def _group_means(values: np.ndarray, used: np.ndarray) -> np.ndarray:
 
 
 def _chi_squared_variances(
-    observation: Observation, summed: Callable[[np.ndarray], np.ndarray], ratio: np.ndarray | None
+    observation: Observation,
+    background: Background | None,
+    summed: Callable[[np.ndarray], np.ndarray],
+    ratio: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Variances of source and background counts in each bin, and with "model" what is added to the expected ones.
 
     `summed` takes an array over channels to its sums over bins.
     """
-    background = observation.background
     variance, of_background = _statistical_variance(observation, observation.variance, summed), None
     if background is not None:
         of_background = _statistical_variance(background, observation.variance, summed)

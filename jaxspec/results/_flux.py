@@ -27,7 +27,7 @@ def _band_integrals(layout: Layout, draws: jax.Array, low: jax.Array, high: jax.
     bins = Bins.dividing(low, high, _PIECES)
 
     def one(values: jax.Array) -> jax.Array:
-        parts = [part for spectrum in layout.spectra_at(values) for part in spectrum.parts().values()]
+        parts = [part for spectrum in layout.sources_at(values) for part in spectrum.parts().values()]
         return jnp.stack([jnp.sum(part.integral(bins, moment)) for part in parts])
 
     return jax.lax.map(one, draws, batch_size=_BATCH)

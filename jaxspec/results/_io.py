@@ -122,17 +122,22 @@ def _read_record(group: Any) -> dict[str, Any]:
 def _write_problem(file: Any, problem: Problem) -> None:
     file.attrs["model"] = json.dumps(_models.model_to_dict(problem.model))
     responses: dict[int, int] = {}
-    for i, observation in enumerate(problem.observations):
-        response = observation.response
+
+    def number(response: Response) -> int:
         if id(response) not in responses:
             responses[id(response)] = len(responses)
             group = file.create_group(f"response_{responses[id(response)]}")
             _write_record(group, response, skip=("matrix",))
             for part in ("data", "indices", "indptr"):
                 _write_array(group, f"matrix_{part}", getattr(response.matrix, part))
+        return responses[id(response)]
+
+    for i, observation in enumerate(problem.observations):
         group = file.create_group(f"observation_{i}")
-        group.attrs["response"] = responses[id(response)]
-        _write_record(group, observation, skip=("response", "background"))
+        group.attrs["response"] = number(observation.response)
+        models = [(name, number(response)) for name, response in observation.background_models]
+        group.attrs["background_models"] = json.dumps(models)
+        _write_record(group, observation, skip=("response", "background", "background_models"))
         if observation.background is not None:
             _write_record(group.create_group("background"), observation.background)
 
@@ -155,6 +160,9 @@ def _read_problem(file: Any) -> Problem:
             Observation(
                 **fields,
                 response=responses[int(group.attrs["response"])],
+                background_models=tuple(
+                    (name, responses[number]) for name, number in json.loads(group.attrs.get("background_models", "[]"))
+                ),
                 background=None if background is None else Background(**background),
             )
         )

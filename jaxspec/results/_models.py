@@ -13,7 +13,7 @@ from jaxspec import parameters
 from jaxspec.calibration import Calibration
 from jaxspec.parameters import Link
 from jaxspec.results import _laws, _spectra
-from jaxspec.sources import Model, PointSource
+from jaxspec.sources import BackgroundModel, Model, PointSource
 
 
 def model_to_dict(model: Model) -> dict[str, Any]:
@@ -24,6 +24,7 @@ def model_to_dict(model: Model) -> dict[str, Any]:
             {"name": s.name, "ra": s.ra, "dec": s.dec, "spectrum": _spectra.to_dict(s.spectrum)}
             for s in model.at({}).sources
         ],
+        "backgrounds": [{"name": b.name, "spectrum": _spectra.to_dict(b.spectrum)} for b in model.at({}).backgrounds],
         "calibrations": [
             _spectra.component_to_dict(calibration)["fields"] for calibration in model.at({}).calibrations
         ],
@@ -38,6 +39,7 @@ def model_from_dict(data: dict[str, Any]) -> Model:
     """The model of `model_to_dict`. Raises `ValueError` for a component whose class is not to be found."""
     model = Model(
         *(PointSource(s["name"], _spectra.from_dict(s["spectrum"]), ra=s["ra"], dec=s["dec"]) for s in data["sources"]),
+        *(BackgroundModel(b["name"], _spectra.from_dict(b["spectrum"])) for b in data.get("backgrounds", ())),
         *(Calibration(**fields) for fields in data.get("calibrations", ())),
     )
     declared = {name: row.bounds for name, row in model.parameters.items()}

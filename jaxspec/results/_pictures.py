@@ -64,7 +64,7 @@ def _part_spectra(layout: Layout, points: jax.Array, bins: Bins, moment: jax.Arr
     """
 
     def one(values: jax.Array) -> jax.Array:
-        parts = [part for spectrum in layout.spectra_at(values) for part in spectrum.parts().values()]
+        parts = [part for spectrum in layout.sources_at(values) for part in spectrum.parts().values()]
         return jnp.stack([part.integral(bins, moment) / (bins.high - bins.low) for part in parts])
 
     return jax.lax.map(one, points, batch_size=_BATCH)
@@ -93,9 +93,10 @@ class _Part(NamedTuple):
 
 
 def _parts(result: Result, by_component: bool, sources: Sequence[str]) -> list[_Part]:
-    """The sources, or their components, that are wanted; a source of one component goes by its own name."""
+    """The sources and backgrounds, or their components, that are wanted; one of one component goes by its own name."""
     found, index = [], 0
-    for colour, source in enumerate(result.problem.model.sources):
+    model = result.problem.model
+    for colour, source in enumerate((*model.sources, *model.backgrounds)):
         names = list(source.spectrum.parts()) if by_component else [source.name]
         for k, name in enumerate(names):
             alone = len(names) == 1
@@ -146,7 +147,7 @@ class _Folded(NamedTuple):
 def _folded(result: Result, by_component: bool) -> dict[str, _Folded]:
     """By observation."""
     problem = result.problem
-    parts = [_parts(result, by_component, problem.sources_seen_by(i)) for i in range(len(problem.observations))]
+    parts = [_parts(result, by_component, problem.spectra_seen_by(i)) for i in range(len(problem.observations))]
     seen = tuple(tuple((part.colour, part.position) for part in group) for group in parts)
     table = np.asarray(_contributions(problem.density, _thinned(result, _N_COUNTS), seen, by_component))
     ends = np.cumsum(problem.density.sizes)
