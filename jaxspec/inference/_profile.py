@@ -42,7 +42,7 @@ class Outcome(eqx.Module):
     def __call__(self, density: Density, u: jax.Array) -> jax.Array:
         values = density.layout.all_values(density.space.values(u))
         deviates = jnp.zeros(len(density.layout.spectra))
-        return self.rule(density.layout.spectra_at(values), values, deviates)
+        return self.rule(density.layout.sources_at(values), values, deviates)
 
 
 class Crossing(NamedTuple):

@@ -21,7 +21,7 @@ _BATCH = 1024  # draws at once; their number is padded to a multiple, so that fe
 def _outcomes(layout: Layout, rule: AbstractRule, points: jax.Array, deviates: jax.Array) -> jax.Array:
     def one(point: tuple[jax.Array, jax.Array]) -> jax.Array:
         values, deviate = point
-        return rule(layout.spectra_at(values), values, deviate)
+        return rule(layout.sources_at(values), values, deviate)
 
     return jax.lax.map(one, (points, deviates), batch_size=_BATCH)
 
