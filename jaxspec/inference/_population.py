@@ -99,6 +99,8 @@ def fit_each(
         if effects is not None and effects.gain:
             raise ValueError(f"fit_each knows no gain (calibration of {calibration.name!r}): freeze it at 1 and 0")
     entries = _named(observations)
+    if model.backgrounds or any(o.background_models for entry in entries.values() for o in observations_of(entry)):
+        raise ValueError("fit_each knows no models of backgrounds: fit such spectra one by one")
     held = model.columns(values or {})
     for name, column in held.items():
         if len(column) != len(entries):
