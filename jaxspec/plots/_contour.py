@@ -36,14 +36,28 @@ def contour(
     (across, columns), (up, rows) = (_finer(axis.values / 10.0**power) for axis, power in zip((x, y), powers))
     smooth = RectBivariateSpline(np.arange(len(y.values)), np.arange(len(x.values)), np.minimum(rise, _TOP))
     rise = smooth(rows, columns)
+    inside = rise <= max(levels)
     for k, level in enumerate(sorted(levels)):
         shape = ax.contour(across, up, rise, levels=[level], colors=COLOURS[0], linewidths=1.5)
         shape.set_linestyle(dashes(k))
         ax.plot([], [], color=COLOURS[0], linestyle=dashes(k), label=f"+{level:g}")
     ax.plot(x.best / 10.0 ** powers[0], y.best / 10.0 ** powers[1], "+", color=TOTAL, markersize=10, label="best fit")
+    ax.set_xlim(_around(across[inside.any(axis=0)], across))
+    ax.set_ylim(_around(up[inside.any(axis=1)], up))
     ax.set(xlabel=name_with_unit(x.name, x.unit, powers[0]), ylabel=name_with_unit(y.name, y.unit, powers[1]))
-    ax.legend(title="rise of the statistic", loc="best")
+    # The corner that the contours leave free.
+    cells = np.argwhere(inside).T
+    rising = cells.shape[1] > 1 and np.cov(cells)[0, 1] > 0
+    ax.legend(title="rise of the statistic", loc="lower right" if rising else "upper right")
     return figure
+
+
+def _around(shown: np.ndarray, grid: np.ndarray) -> tuple[float, float]:
+    """The range of what is shown with a margin, no further than the grid."""
+    if not shown.size:
+        return grid.min(), grid.max()
+    margin = 0.12 * (shown.max() - shown.min())
+    return max(grid.min(), shown.min() - margin), min(grid.max(), shown.max() + margin)
 
 
 def _finer(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -65,11 +65,12 @@ def unit_text(unit: str) -> str:
     """A unit as it stands in a label: factors as the user ordered them, powers raised; empty for no unit."""
     if not unit:
         return ""
-    match = re.fullmatch(rf"\s*(1|{_FACTORS})\s*(?:/\s*(?:\(({_FACTORS})\)|(\w+)))?\s*", unit)
+    match = re.fullmatch(rf"\s*(1(?:e\d+)?|{_FACTORS})\s*(?:/\s*(?:\(({_FACTORS})\)|(\w+)))?\s*", unit)
     if match is None:
         return units.unit(unit).to_string("latex_inline")
     above, several, single = (group or "" for group in match.groups())
-    factors = [_factor(text, "") for text in above.split() if text != "1"]
+    factors = [_factor(text, "") for text in above.split() if text[0] != "1"]
+    factors += [f"10^{{{above[2:]}}}"] if above.startswith("1e") else []
     factors += [_factor(text, "-") for text in (several or single).split()]
     return "$" + r"\,".join(factors) + "$"
 

@@ -99,7 +99,7 @@ def test_poisson_intervals_are_those_of_the_tables():
         ("1 / (cm2 s keV)", r"$\mathrm{cm}^{-2}\,\mathrm{s}^{-1}\,\mathrm{keV}^{-1}$"),
         ("keV / (cm2 s keV)", r"$\mathrm{keV}\,\mathrm{cm}^{-2}\,\mathrm{s}^{-1}\,\mathrm{keV}^{-1}$"),
         ("erg2 / s", r"$\mathrm{erg}^{2}\,\mathrm{s}^{-1}$"),
-        ("1e22 / cm2", r"$\mathrm{1 \times 10^{22}\,cm^{-2}}$"),
+        ("1e22 / cm2", r"$10^{22}\,\mathrm{cm}^{-2}$"),
         ("1e-12 cm2", r"$\mathrm{1 \times 10^{-12}\,cm^{2}}$"),
     ],
 )

@@ -23,7 +23,7 @@ def residuals(ax):
 
 def test_total_without_background_is_the_expected_counts_per_kev(best, lines):
     figure = best.plot_counts("bare")
-    drawn = lines(figure.axes[0], "model, 68 %") * widths(best.problem.selections[1])
+    drawn = lines(figure.axes[0], "total, 68 %") * widths(best.problem.selections[1])
     assert_allclose(drawn, best.problem.expected_counts(values_of(best))["bare"], rtol=1e-9)
 
 
@@ -32,7 +32,7 @@ def test_total_with_background_is_what_the_w_statistic_compares_with_the_counts(
     selection = best.problem.selections[0]
     source = np.asarray(best.problem.expected_counts(values_of(best))["with background"])
     # The best background b solves S a / (s + a b) + B / b = 1 + a (Wachter, Leach & Kellogg 1979).
-    total = lines(figure.axes[0], "model, 68 %") * widths(selection)
+    total = lines(figure.axes[0], "total, 68 %") * widths(selection)
     b = (total - source) / selection.ratio
     assert_allclose(
         selection.counts * selection.ratio / total + selection.background / b, 1 + selection.ratio, rtol=1e-8
@@ -51,13 +51,13 @@ def test_squared_residuals_are_the_statistic_of_each_bin(best):
 def test_residuals_are_positive_where_counts_exceed_the_model(best, lines):
     figure = best.plot_counts("bare")
     selection = best.problem.selections[1]
-    excess = selection.counts / widths(selection) - lines(figure.axes[0], "model, 68 %")
+    excess = selection.counts / widths(selection) - lines(figure.axes[0], "total, 68 %")
     assert_allclose(np.sign(residuals(figure.axes[1])), np.sign(excess))
 
 
 def test_sources_add_up_to_the_model(best, lines):
     ax = best.plot_counts("bare").axes[0]
-    assert_allclose(lines(ax, "star") + lines(ax, "pulsar"), lines(ax, "model, 68 %"), rtol=1e-9)
+    assert_allclose(lines(ax, "star") + lines(ax, "pulsar"), lines(ax, "total, 68 %"), rtol=1e-9)
 
 
 def test_components_add_up_to_their_source(best, lines):
@@ -105,11 +105,11 @@ def test_band_of_a_posterior_holds_its_level_of_the_draws(posterior, lines):
     folded = np.asarray([density.split(row)[1] for row in np.asarray(every)])
     low, high = np.quantile(folded, [0.05, 0.95], axis=0)
     ax = figure.axes[0]
-    (band,) = [band for band in ax.collections if band.get_label() == "model, 90 %"]
+    (band,) = [band for band in ax.collections if band.get_label() == "total, 90 %"]
     heights = np.concatenate([path.vertices[:, 1] for path in band.get_paths()])
     assert_allclose(heights.max(), (high / widths(selection)).max(), rtol=1e-6)
     assert_allclose(heights.min(), (low / widths(selection)).min(), rtol=1e-6)
-    assert_allclose(lines(ax, "model, 90 %") * widths(selection), np.median(folded, axis=0), rtol=1e-9)
+    assert_allclose(lines(ax, "total, 90 %") * widths(selection), np.median(folded, axis=0), rtol=1e-9)
 
 
 def test_rate_is_counts_divided_by_exposure(best, lines):
@@ -126,7 +126,7 @@ def test_axes_titles_and_legend_say_what_is_shown(best):
     assert {ax.get_ylabel() for ax in figure.axes[1::2]} == {r"Residual [$\sigma$]"}
     assert {ax.get_xlabel() for ax in figure.axes[1::2]} == {"Channel energy [keV]"}
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["counts", "model, 68 %", "star", "pulsar", "background"]
+    assert labels == ["counts", "total, 68 %", "star", "pulsar", "background"]
 
 
 def test_lines_break_where_channels_are_left_out(best):
