@@ -54,7 +54,7 @@ def contour(
 
 def _around(shown: np.ndarray, grid: np.ndarray) -> tuple[float, float]:
     """The range of what is shown with a margin, no further than the grid."""
-    if not shown.size:
+    if len(shown) < 3:  # a range far wider than the contours
         return grid.min(), grid.max()
     margin = 0.12 * (shown.max() - shown.min())
     return max(grid.min(), shown.min() - margin), min(grid.max(), shown.max() + margin)
