@@ -8,7 +8,7 @@ from jaxspec import _setup  # noqa: F401  isort: skip  (64-bit floats must be on
 
 from jaxspec import spectra
 from jaxspec.calibration import Calibration
-from jaxspec.data import Background, Observation, RepairWarning, Response
+from jaxspec.data import Background, Observation, RepairWarning, Response, read_each
 from jaxspec.inference import (
     bootstrap,
     contour,
@@ -25,7 +25,7 @@ from jaxspec.inference import (
 from jaxspec.methods import NUTS, UltraNest
 from jaxspec.problem import Problem
 from jaxspec.quantities import Derived, EquivalentWidth, Flux, Luminosity
-from jaxspec.results import BestFit, Catalogue, Posterior, load
+from jaxspec.results import BestFit, Catalogue, Posterior, compare, load
 from jaxspec.simulation import simulate, simulate_each
 from jaxspec.sources import BackgroundModel, Model, PointSource
 
@@ -51,6 +51,7 @@ __all__ = [
     "Response",
     "UltraNest",
     "bootstrap",
+    "compare",
     "contour",
     "coverage",
     "fit",
@@ -60,6 +61,7 @@ __all__ = [
     "load",
     "lower_limit",
     "profile_errors",
+    "read_each",
     "sample",
     "simulate",
     "simulate_each",

@@ -134,7 +134,7 @@ _PIECE = 256  # members at once, so that few shapes are compiled
 def _members_compiled(layout: Layout, bins: Bins, table: jax.Array) -> jax.Array:
     def one(row: jax.Array) -> jax.Array:
         own = dataclasses.replace(layout, values=row)
-        spectra = own.spectra_at(own.fill(row[np.array(layout.free, int)]))
+        spectra = own.sources_at(own.fill(row[np.array(layout.free, int)]))
         return functools.reduce(jnp.add, [photons_in(spectrum, bins) for spectrum in spectra])
 
     return jax.vmap(one)(table)

@@ -2,6 +2,7 @@
 
 from ._background_model import region_ratio, with_background_regions
 from ._fits import RepairWarning
+from ._folder import read_each
 from ._observation import Background, Observation
 from ._response import Response
 from ._selection import Selection
@@ -12,6 +13,7 @@ __all__ = [
     "RepairWarning",
     "Response",
     "Selection",
+    "read_each",
     "region_ratio",
     "with_background_regions",
 ]

@@ -16,14 +16,14 @@ def load_observations(
     path: Any, background: Any, response: Any, arf: Any, rows: Any, name: str | None
 ) -> list[Observation]:
     """The observations of a PHA file; each other file is read once."""
-    loader = _Loader(background, response, arf)
+    loader = Loader(background, response, arf)
     repairs: list[Repair] = []
     result = [loader.observation(spectrum, name, repairs) for spectrum in read_spectra(path, rows, repairs)]
     say(path, repairs, stacklevel=4)
     return result
 
 
-class _Loader:
+class Loader:
     """Reads the files that spectra name, or those that the user names instead."""
 
     def __init__(self, background: Any, response: Any, arf: Any) -> None:

@@ -2,7 +2,7 @@
 
 from jaxspec.results._bestfit import BestFit
 from jaxspec.results._bootstrap import Bootstrap, Coverage, LikelihoodRatio
-from jaxspec.results._catalogue import Catalogue
+from jaxspec.results._catalogue import Catalogue, compare
 from jaxspec.results._io import load
 from jaxspec.results._posterior import Posterior
 from jaxspec.results._profiles import Contour, ProfileErrors
@@ -16,5 +16,6 @@ __all__ = [
     "LikelihoodRatio",
     "Posterior",
     "ProfileErrors",
+    "compare",
     "load",
 ]

@@ -35,6 +35,8 @@ class Rows:
     converged: np.ndarray  # bool
     fluxes: np.ndarray  # (n_spectra, n_fluxes)
     flux_errors: np.ndarray
+    start: np.ndarray  # in s; NaN where it is not known
+    stop: np.ndarray
     trouble: np.ndarray  # text, empty where there is none
 
     @classmethod
@@ -48,6 +50,8 @@ class Rows:
             converged=np.zeros(many, bool),
             fluxes=np.full((many, n_fluxes), np.nan),
             flux_errors=np.full((many, n_fluxes), np.nan),
+            start=np.full(many, np.nan),
+            stop=np.full(many, np.nan),
             trouble=np.array(trouble, object),
         )
 
@@ -78,6 +82,7 @@ class Catalogue:
     held: Mapping[str, np.ndarray]  # values given for each spectrum, by parameter
     rows: Rows
     flux_names: tuple[str, ...]
+    flux_units: tuple[str, ...]
     use_priors: bool
 
     @property
@@ -143,8 +148,48 @@ class Catalogue:
         for i, name in enumerate(self.flux_names):
             columns[name] = rows.fluxes[:, i]
             columns[f"{name} error"] = rows.flux_errors[:, i]
+        if np.isfinite(rows.start).any():
+            columns |= {"start": rows.start, "stop": rows.stop}
         columns["trouble"] = rows.trouble
         return pd.DataFrame(columns, index=pd.Index(self.names, name="spectrum"))
+
+    def plot_history(self, names: Sequence[str] | None = None, *, figsize: tuple[float, float] | None = None) -> Any:
+        """Parameters and fluxes against time.
+
+        Args:
+            names: of columns of the table; by default all free parameters and fluxes.
+            figsize: of the figure, in inches.
+
+        Open points have no error. Returns a matplotlib figure. Raises `ValueError` where no spectrum has a time,
+        `KeyError` for an unknown column.
+        """
+        from jaxspec.plots._history import history
+
+        if not np.isfinite(self.rows.start + self.rows.stop).any():
+            raise ValueError("the observations have no start and stop, so there is no time to draw them over")
+        names = (*self.model.free, *self.flux_names) if names is None else names
+        return history(self.rows.start, self.rows.stop, [self._column(name) for name in names], figsize=figsize)
+
+    def plot_pair(self, x: str, y: str, *, figsize: tuple[float, float] | None = None) -> Any:
+        """One column of the table against another; returns a matplotlib figure. `KeyError` for an unknown column."""
+        from jaxspec.plots._history import pair
+
+        return pair(self._column(x), self._column(y), figsize=figsize)
+
+    def _column(self, name: str) -> Any:
+        """A parameter or flux with its errors, as pictures take it."""
+        from jaxspec.plots._history import Column
+        from jaxspec.plots._style import with_unit
+
+        rows, names = self.model.parameters, list(self.model.parameters)
+        if name in names:
+            i = names.index(name)
+            label = name if len(self.model.sources) > 1 else name.split(".", 1)[1]
+            return Column(with_unit(label, rows[name].unit), self.rows.values[:, i], self.rows.errors[:, i])
+        if name not in self.flux_names:
+            raise parameters.unknown(name, (*names, *self.flux_names), "parameter or flux")
+        i = self.flux_names.index(name)
+        return Column(with_unit(name, self.flux_units[i]), self.rows.fluxes[:, i], self.rows.flux_errors[:, i])
 
     def __repr__(self) -> str:
         good = int(self.rows.converged.sum())
@@ -154,6 +199,38 @@ class Catalogue:
 
     def _repr_html_(self) -> str:
         return self.table().to_html(max_rows=20)
+
+
+def compare(catalogues: Mapping[str, Catalogue], by: str = "BIC") -> Any:
+    """Which of several models fits each spectrum best, as a pandas table.
+
+    Args:
+        catalogues: fits of the same spectra, by the name of the model.
+        by: "AIC" or "BIC"; the least is the best. Differences below 2 say little, above 10 much.
+
+    Columns: "best", the name of a model; "margin", by how much the next one is worse; the criterion of each, less that
+    of the best. A model without a converged fit does not take part.
+
+    **Reference:** Burnham & Anderson 2004, Sociol. Methods Res. 33, 261.
+
+    Raises `ValueError` for another criterion, for fewer than two models and for catalogues of other spectra.
+    """
+    import pandas as pd
+
+    if by not in ("AIC", "BIC"):
+        raise ValueError(f"by={by!r} is no criterion; give 'AIC' or 'BIC'")
+    tables = {name: catalogue.table() for name, catalogue in catalogues.items()}
+    if len(tables) < 2 or any(list(each) != list(next(iter(catalogues.values()))) for each in catalogues.values()):
+        raise ValueError("compare takes two or more catalogues of the same spectra, in the same order")
+    numbers = pd.DataFrame({name: table[by].where(table["converged"]) for name, table in tables.items()})
+    known = numbers.notna().any(axis=1)
+    ordered = np.sort(numbers.to_numpy(), axis=1)  # NaN last
+    best = pd.Series(numbers[known].idxmin(axis=1)).reindex(numbers.index)
+    differences = numbers.sub(numbers.min(axis=1), axis=0).add_prefix(f"{by} ")
+    return pd.concat(
+        [best.rename("best"), pd.Series(ordered[:, 1] - ordered[:, 0], numbers.index, name="margin"), differences],
+        axis=1,
+    )
 
 
 def observations_of(entry: Any) -> tuple[Observation, ...]:

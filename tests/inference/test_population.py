@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import jaxspec
-from jaxspec import Calibration, Model, Observation, PointSource, Problem, fit, fit_each, simulate_each
+from jaxspec import BackgroundModel, Calibration, Model, Observation, PointSource, Problem, fit, fit_each, simulate_each
 from jaxspec.density import STATISTICS, Density
 from jaxspec.inference import _population
 from jaxspec.spectra import PowerLaw
@@ -219,6 +219,8 @@ def test_wrong_input_is_told(model, observations):
         fit_each(model, observations[:3], values={NAMES[1]: [-1, -2]})
     with pytest.raises(KeyError, match="no spectrum is called"):
         fit_each(model, observations[:2])["nobody"]
+    with pytest.raises(ValueError, match="fit_each knows no BackgroundModel"):
+        fit_each(Model(*model.sources, BackgroundModel("bkg", PowerLaw())), observations[:2])
     gain = Model(*model.sources, Calibration("0")).thaw("0.calibration.gain_slope")
     with pytest.raises(ValueError, match="fit_each knows no gain"):
         fit_each(gain, observations[:2])
