@@ -168,6 +168,7 @@ class Stacker:
                 yield group, self._stack([seen[i] for i in group], columns)
 
     def _seen(self, observation: Observation, selection: Selection) -> _Seen:
+        sources = self.known if observation.sources is None else observation.sources
         return _Seen(
             folding=self._folding(observation, selection),
             data=tuple(map(np.asarray, STATISTICS[selection.statistic].data(selection))),
