@@ -174,9 +174,7 @@ class Stacker:
             data=tuple(map(np.asarray, STATISTICS[selection.statistic].data(selection))),
             statistic=selection.statistic,
             exposure=float(selection.exposure),
-            sources=tuple(
-                self.known.index(n) for n in (self.known if observation.sources is None else observation.sources)
-            ),
+            sources=tuple(self.known.index(name) for name in sources),
             effects=effects_of(self.model, observation.name),
         )
 
