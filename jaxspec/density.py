@@ -302,7 +302,8 @@ def _array(value: Any) -> jax.Array:
     """
     if isinstance(value, jax.Array):
         return jnp.asarray(value)
-    return jax.device_put(np.asarray(value, float if isinstance(value, (int, float)) else None))
+    array = np.asarray(value, float if isinstance(value, (int, float)) else None)
+    return jax.device_put(array.astype(array.dtype.newbyteorder("="), copy=False))  # tables in files are big-endian
 
 
 def _split(vector: Vector, sizes: Sequence[int]) -> list[jax.Array]:

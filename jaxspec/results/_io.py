@@ -120,7 +120,10 @@ def _read_record(group: Any) -> dict[str, Any]:
 
 
 def _write_problem(file: Any, problem: Problem) -> None:
-    file.attrs["model"] = json.dumps(_models.model_to_dict(problem.model))
+    arrays: list[np.ndarray] = []
+    file.attrs["model"] = json.dumps(_models.model_to_dict(problem.model, arrays))
+    for i, array in enumerate(arrays):
+        _write_array(file.create_group("tables") if i == 0 else file.groups["tables"], f"array_{i}", array)
     responses: dict[int, int] = {}
 
     def number(response: Response) -> int:
@@ -166,7 +169,9 @@ def _read_problem(file: Any) -> Problem:
                 background=None if background is None else Background(**background),
             )
         )
-    return Problem(_models.model_from_dict(json.loads(file.attrs["model"])), observations)
+    tables = file.groups["tables"].variables if "tables" in file.groups else {}
+    arrays = [tables[f"array_{i}"][...] for i in range(len(tables))]
+    return Problem(_models.model_from_dict(json.loads(file.attrs["model"]), arrays), observations)
 
 
 def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:

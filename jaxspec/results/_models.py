@@ -16,15 +16,20 @@ from jaxspec.results import _laws, _spectra
 from jaxspec.sources import BackgroundModel, Model, PointSource
 
 
-def model_to_dict(model: Model) -> dict[str, Any]:
-    """A model as JSON can hold it. A prior or law that cannot be written is kept as text, and a warning says so."""
+def model_to_dict(model: Model, arrays: list[np.ndarray]) -> dict[str, Any]:
+    """A model as JSON can hold it; the arrays of tables are appended to `arrays`.
+
+    A prior or law that cannot be written is kept as text, and a warning says so.
+    """
     rows = model.parameters
     return {
         "sources": [
-            {"name": s.name, "ra": s.ra, "dec": s.dec, "spectrum": _spectra.to_dict(s.spectrum)}
+            {"name": s.name, "ra": s.ra, "dec": s.dec, "spectrum": _spectra.to_dict(s.spectrum, arrays)}
             for s in model.at({}).sources
         ],
-        "backgrounds": [{"name": b.name, "spectrum": _spectra.to_dict(b.spectrum)} for b in model.at({}).backgrounds],
+        "backgrounds": [
+            {"name": b.name, "spectrum": _spectra.to_dict(b.spectrum, arrays)} for b in model.at({}).backgrounds
+        ],
         "calibrations": [
             _spectra.component_to_dict(calibration)["fields"] for calibration in model.at({}).calibrations
         ],
@@ -35,11 +40,14 @@ def model_to_dict(model: Model) -> dict[str, Any]:
     }
 
 
-def model_from_dict(data: dict[str, Any]) -> Model:
+def model_from_dict(data: dict[str, Any], arrays: list[np.ndarray]) -> Model:
     """The model of `model_to_dict`. Raises `ValueError` for a component whose class is not to be found."""
     model = Model(
-        *(PointSource(s["name"], _spectra.from_dict(s["spectrum"]), ra=s["ra"], dec=s["dec"]) for s in data["sources"]),
-        *(BackgroundModel(b["name"], _spectra.from_dict(b["spectrum"])) for b in data.get("backgrounds", ())),
+        *(
+            PointSource(s["name"], _spectra.from_dict(s["spectrum"], arrays), ra=s["ra"], dec=s["dec"])
+            for s in data["sources"]
+        ),
+        *(BackgroundModel(b["name"], _spectra.from_dict(b["spectrum"], arrays)) for b in data.get("backgrounds", ())),
         *(Calibration(**fields) for fields in data.get("calibrations", ())),
     )
     declared = {name: row.bounds for name, row in model.parameters.items()}

@@ -1,4 +1,4 @@
-"""Spectra as plain data, and back: components by class and values, a plain function by its formula."""
+"""Spectra as plain data, and back: components by class and values, functions by their formula, tables by arrays."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from jaxspec import parameters, spectra
 from jaxspec.parameters import Declaration
 from jaxspec.results import _laws
-from jaxspec.spectra import _base, _made
+from jaxspec.spectra import _base, _made, _tables
+
+Arrays = list[np.ndarray]
 
 
-def to_dict(spectrum: Any) -> dict[str, Any]:
-    """A spectrum as JSON can hold it."""
+def to_dict(spectrum: Any, arrays: Arrays) -> dict[str, Any]:
+    """A spectrum as JSON can hold it, but for tables: their arrays are appended to `arrays`."""
     kind = type(spectrum).__name__
     if isinstance(spectrum, (_base.Sum, _base.Product)):
-        return {"join": kind, "parts": [to_dict(spectrum.left), to_dict(spectrum.right)]}
+        return {"join": kind, "parts": [to_dict(spectrum.left, arrays), to_dict(spectrum.right, arrays)]}
     if isinstance(spectrum, _base.Convolved):
-        return {"join": kind, "parts": [to_dict(spectrum.convolution), to_dict(spectrum.spectrum)]}
-    return component_to_dict(spectrum)
+        return {"join": kind, "parts": [to_dict(each, arrays) for each in (spectrum.convolution, spectrum.spectrum)]}
+    return (
+        _table_to_dict(spectrum, arrays) if isinstance(spectrum, _tables.AbstractTable) else component_to_dict(spectrum)
+    )
 
 
 def component_to_dict(component: Any) -> dict[str, Any]:
@@ -39,16 +45,15 @@ def component_to_dict(component: Any) -> dict[str, Any]:
     return data if function is None else {**data, "function": _function_to_dict(component, function)}
 
 
-def from_dict(data: dict[str, Any]) -> Any:
-    """The spectrum of `to_dict`. Raises `ValueError` for a component whose class is not to be found."""
+def from_dict(data: dict[str, Any], arrays: Arrays) -> Any:
+    """The spectrum of `to_dict` and its arrays. Raises `ValueError` for a component whose class is not to be found."""
     if "join" in data:
-        return getattr(_base, data["join"])(*map(from_dict, data["parts"]))
+        return getattr(_base, data["join"])(*(from_dict(part, arrays) for part in data["parts"]))
+    if "table" in data:
+        return _table_from_dict(data, arrays)
     function = data.get("function")
     if function is not None and function["law"] is not None:
-        table = tuple(
-            (name, (value, Declaration(unit, tuple(bounds), doc, free)))
-            for name, value, unit, bounds, doc, free in function["table"]
-        )
+        table = tuple((name, (value, declared)) for name, value, declared in map(_declared, function["table"]))
         return _class_of_law(function["law"], table, function["kind"], data["class"], data["module"], function["doc"])(
             **data["fields"]
         )
@@ -63,8 +68,36 @@ def _function_to_dict(component: Any, function: Callable[..., Any]) -> dict[str,
         "law": _laws.write(lambda energy, *values: function(energy, **dict(zip(declared, values))), 1 + len(declared)),
         "kind": component.kind,
         "doc": type(component).__doc__,
-        "table": [(name, defaults[name], d.unit, d.bounds, d.doc, d.free) for name, d in declared.items()],
+        "table": [(name, defaults[name], dataclasses.astuple(d)) for name, d in declared.items()],
     }
+
+
+def _declared(row: Any) -> tuple[str, float, Declaration]:
+    name, value, (unit, bounds, doc, free) = row
+    return name, value, Declaration(unit, tuple(bounds), doc, free)
+
+
+def _table_to_dict(table: Any, arrays: Arrays) -> dict[str, Any]:
+    start = len(arrays)
+    arrays += [_tables.native(np.asarray(array)) for array in (table.edges, *table.grid, *table.spectra)]
+    names = parameters.declarations(table)
+    return {
+        "table": dataclasses.asdict(table.layout),
+        "arrays": list(range(start, len(arrays))),
+        "fields": {"name": table.name, **{name: float(getattr(table, name)) for name in names}},
+    }
+
+
+def _table_from_dict(data: dict[str, Any], arrays: Arrays) -> Any:
+    fields: dict[str, Any] = dict(data["table"])
+    for key in ("axes", "added"):
+        fields[key] = tuple(_declared((name, value, tuple(d.values()))) for name, value, d in fields[key])
+    layout = _tables.Layout(
+        **{**fields, "logarithmic": tuple(fields["logarithmic"]), "outside": tuple(fields["outside"])}
+    )
+    edges, *rest = (arrays[i] for i in data["arrays"])
+    n = len(layout.axes)
+    return _tables.table_class(layout)(edges, tuple(rest[:n]), tuple(rest[n:]), **data["fields"])
 
 
 @functools.cache

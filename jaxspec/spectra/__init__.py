@@ -53,6 +53,8 @@ from jaxspec.spectra._powerlaws import (
 )
 from jaxspec.spectra._redistribution import GaussianSmoothing, LorentzSmoothing, PowerLawComptonization
 from jaxspec.spectra._scales import Constant, Redshift
+from jaxspec.spectra._table_files import table_from_ogip
+from jaxspec.spectra._tables import table_from_arrays
 from jaxspec.spectra._thermal import Blackbody, BlackbodyLuminosity, BlackbodyRadius, ModifiedBlackbody
 from jaxspec.spectra._xspec import xspec
 
@@ -119,5 +121,7 @@ __all__ = [
     "Wabs",
     "from_function",
     "parameter",
+    "table_from_arrays",
+    "table_from_ogip",
     "xspec",
 ]

@@ -8,9 +8,11 @@ from typing import Any
 
 from jaxspec import parameters, units
 from jaxspec.spectra._base import AbstractComponent, AbstractConvolution, AbstractSpectrum
+from jaxspec.spectra._table_files import table_from_ogip
 from jaxspec.spectra._xspec_forms import FORMS, form_class
 
-_TOKEN = re.compile(r"\s*([A-Za-z_]\w*|[()+*])")
+_TOKEN = re.compile(r"\s*([ame]table\{[^}]*\}|[A-Za-z_]\w*|[()+*])")
+_TABLES = {"atable": "additive", "mtable": "multiplicative", "etable": "exponential"}
 
 
 def xspec(expression: str, values: Mapping[str, Any] | None = None, *, abundances: str = "angr") -> AbstractSpectrum:
@@ -22,7 +24,8 @@ def xspec(expression: str, values: Mapping[str, Any] | None = None, *, abundance
     falls), `powerlaw.norm` (at 1 keV). Of two alike, the second gets its place in the expression, as in PyXspec:
     `gaussian`, `gaussian_4`. A convolution acts on all that stands to its right in its product (`cflux*powerlaw`);
     `partcov` and `zmshift` on the next factor. Values start at XSPEC's defaults. Bins are integrated exactly, where
-    some of XSPEC's components take the mean of the edges.
+    some of XSPEC's components take the mean of the edges. `atable{file}`, `mtable{file}`, `etable{file}` are tables
+    (`table_from_ogip`), called by the name in the file.
 
     Args:
         expression: `+`, `*` and parentheses; `tbabs(powerlaw)` is `tbabs*powerlaw`.
@@ -83,6 +86,10 @@ class _Reader:
                 raise self.error("a parenthesis is not closed")
             self.tokens.pop(0)
             return inner
+        if token.endswith("}"):
+            kind, _, path = token[:-1].partition("{")
+            self.names.append(kind)
+            return table_from_ogip(path.strip(), _TABLES[kind])
         if not token.isidentifier():
             raise self.error(f"a component is expected in place of {token!r}")
         return self.component(token.lower())
