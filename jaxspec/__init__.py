@@ -8,7 +8,7 @@ from jaxspec import _setup  # noqa: F401  isort: skip  (64-bit floats must be on
 
 from jaxspec import spectra
 from jaxspec.calibration import Calibration
-from jaxspec.data import Background, Observation, RepairWarning, Response, read_each
+from jaxspec.data import Background, FluxPoints, Observation, RepairWarning, Response, read_each
 from jaxspec.inference import (
     bootstrap,
     contour,
@@ -41,6 +41,7 @@ __all__ = [
     "Derived",
     "EquivalentWidth",
     "Flux",
+    "FluxPoints",
     "Luminosity",
     "Model",
     "Observation",

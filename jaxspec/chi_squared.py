@@ -65,6 +65,29 @@ def chi2_saturated(variance: ArrayLike) -> jax.Array:
     return -0.5 * jnp.log(2 * math.pi * variance)
 
 
+def flux_points(
+    expected: ArrayLike, values: ArrayLike, below: ArrayLike, above: ArrayLike, upper_limit: ArrayLike
+) -> jax.Array:
+    r"""Chi-squared of measured fluxes, and for upper limits the probability of a measurement below them.
+
+    $(f - s)^2 / \sigma^2$ with the error on the side of the model, `above` where $s > f$; where `upper_limit` is 1,
+    $-2 \ln \Phi[(f - s) / \sigma]$ with the cumulative normal distribution $\Phi$.
+
+    **Reference:** Sawicki 2012, PASP 124, 1208, eq. 8 (upper limits).
+    """
+    s, f, below, above, limit = as_arrays(expected, values, below, above, upper_limit)
+    deviation = (f - s) / jnp.where(s > f, above, below)
+    # Each branch sees only what it is for: the square of a model far above a limit is of no use to its derivative.
+    squared = jnp.where(limit > 0, 0.0, deviation) ** 2
+    return squared - 2 * limit * jax.scipy.special.log_ndtr(jnp.where(limit > 0, deviation, 0.0))
+
+
+def flux_points_saturated(below: ArrayLike, above: ArrayLike, upper_limit: ArrayLike) -> jax.Array:
+    r"""Log-likelihood of a perfect fit: that of two half normal distributions joined at the peak, 0 for a limit."""
+    below, above, limit = as_arrays(below, above, upper_limit)
+    return jnp.where(limit > 0, 0.0, -jnp.log(math.sqrt(math.pi / 2) * (below + above)))
+
+
 def data_variance(counts: NumpyLike, background: NumpyLike | None = None, ratio: NumpyLike = 1.0) -> np.ndarray:
     r"""Variance of the net counts from the counts themselves, by XSPEC's rule for zeros.
 

@@ -365,6 +365,11 @@ STATISTICS = {
         ),
         lambda counts, variance, systematic: chi_squared.chi2_saturated(variance),
     ),
+    "flux points": _Statistic(
+        lambda s: (s.counts, s.errors, s.errors_above, s.upper_limits),
+        chi_squared.flux_points,
+        lambda values, below, above, limit: chi_squared.flux_points_saturated(below, above, limit),
+    ),
     "chi2 model": _Statistic(
         lambda s: (_net_counts(s)[0], s.added_variance, np.full(len(s.counts), s.systematic)),
         chi_squared.chi2_model,

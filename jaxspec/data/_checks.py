@@ -20,18 +20,18 @@ STATISTICS = ("cstat", "wstat", "pgstat", "pstat", "lstat", "chi2")
 def check_counts(data: Background | Observation) -> None:
     """Check and convert what source and background have in common."""
     name = data.name
-    counts = _array(data.counts, f"{name}: counts", None)
+    counts = checked_array(data.counts, f"{name}: counts", None)
     object.__setattr__(data, "counts", counts)
     object.__setattr__(data, "exposure", units.seconds(data.exposure, f"{name}: exposure"))
     for field in ("errors", "systematic"):
         values = getattr(data, field)
         if values is not None:
-            values = _array(values, f"{name}: {field}", counts.size)
+            values = checked_array(values, f"{name}: {field}", counts.size)
             _not_negative(values, f"{name}: {field}")
             object.__setattr__(data, field, values)
     for field in ("area_scale", "back_scale"):
         values = getattr(data, field)
-        values = float(values) if np.ndim(values) == 0 else _array(values, f"{name}: {field}", counts.size)
+        values = float(values) if np.ndim(values) == 0 else checked_array(values, f"{name}: {field}", counts.size)
         if not np.isfinite(values).all():
             raise ValueError(f"{name}: {field} must be finite, got {values}")
         _not_negative(np.atleast_1d(values), f"{name}: {field}")
@@ -40,7 +40,8 @@ def check_counts(data: Background | Observation) -> None:
         _not_negative(counts, f"{name}: Poisson counts (give errors= if these are net counts)")
 
 
-def _array(values: Any, what: str, size: int | None) -> np.ndarray:
+def checked_array(values: Any, what: str, size: int | None) -> np.ndarray:
+    """`values` as read-only finite floats, one for each of `size` channels."""
     try:
         result = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -75,7 +76,7 @@ def check_parts(observation: Observation) -> None:
     for field in ("quality", "grouping"):
         values = getattr(observation, field)
         if values is not None:
-            flags = _array(values, f"{name}: {field}", size)
+            flags = checked_array(values, f"{name}: {field}", size)
             object.__setattr__(observation, field, frozen(flags.astype(np.int64)))
     if observation.grouping is not None and not np.isin(observation.grouping, (-1, 0, 1)).all():
         raise ValueError(f"{name}: grouping must hold 1, 0 and -1 only")

@@ -35,6 +35,7 @@ class Selection:
     - `area_scale`: (n_channels,) multiplies the folded model.
     - `channel_low`, `channel_high`: (n,) nominal energies in keV; `exposure` in s; `statistic`: its name,
       "chi2 model" where the model decides the variance.
+    - `errors_above`, `upper_limits`: (n,) of flux points, as there.
 
     With "chi2" the data are counts - ratio * background, with variance errors^2 + (ratio *
     background_errors)^2.
@@ -53,6 +54,8 @@ class Selection:
     statistic: str
     added_variance: np.ndarray | None = None
     systematic: float = 0.0
+    errors_above: np.ndarray | None = None
+    upper_limits: np.ndarray | None = None
 
 
 class Range(NamedTuple):

@@ -58,6 +58,8 @@ def _moments(selection: Selection, variance: str, expected: np.ndarray) -> Momen
         return goodness.cstat_moments(expected)
     if selection.statistic == "chi2" and variance == "data":
         return Moments(np.ones(n), np.full(n, 2.0), np.zeros(n), 1 / _chi_squared_variance(selection), np.ones(n))
+    if selection.statistic == "flux points":
+        return _flux_moments(selection)
     if background is None or ratio is None:
         return None
     if selection.statistic == "pstat":
@@ -68,6 +70,18 @@ def _moments(selection: Selection, variance: str, expected: np.ndarray) -> Momen
     if selection.statistic == "pgstat" and errors is not None:
         return goodness.pgstat_moments(expected, np.maximum(background, 0.0), errors, ratio)
     return None
+
+
+def _flux_moments(selection: Selection) -> Moments | None:
+    """As those of chi-squared; upper limits have no expectation of their own."""
+    assert selection.errors is not None  # flux points have them
+    assert selection.errors_above is not None
+    assert selection.upper_limits is not None
+    n = len(selection.counts)
+    if selection.upper_limits.any():
+        return None
+    variance = (0.5 * (selection.errors + selection.errors_above)) ** 2
+    return Moments(np.ones(n), np.full(n, 2.0), np.zeros(n), 1 / variance, np.ones(n))
 
 
 def _chi_squared_variance(selection: Selection) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from jaxspec import methods
-from jaxspec.data import Background, Observation, Response
+from jaxspec.data import Background, FluxPoints, Observation, Response
 from jaxspec.problem import Problem
 from jaxspec.results import _models
 from jaxspec.results._bestfit import BestFit
@@ -25,6 +25,7 @@ from jaxspec.results._posterior import Posterior
 from jaxspec.results._result import Result
 
 FORMAT = 1
+_OBSERVATIONS = {"Observation": Observation, "FluxPoints": FluxPoints}
 _PACKAGES = ("jaxspec-engine", "jax", "numpyro", "numpy", "ultranest")
 
 
@@ -137,6 +138,7 @@ def _write_problem(file: Any, problem: Problem) -> None:
 
     for i, observation in enumerate(problem.observations):
         group = file.create_group(f"observation_{i}")
+        group.attrs["class"] = type(observation).__name__
         group.attrs["response"] = number(observation.response)
         models = [(name, number(response)) for name, response in observation.background_models]
         group.attrs["background_models"] = json.dumps(models)
@@ -160,7 +162,7 @@ def _read_problem(file: Any) -> Problem:
         background = _tuples(_read_record(group.groups["background"])) if "background" in group.groups else None
         fields = _tuples(_read_record(group))
         observations.append(
-            Observation(
+            _OBSERVATIONS[group.attrs.get("class", "Observation")](
                 **fields,
                 response=responses[int(group.attrs["response"])],
                 background_models=tuple(

@@ -12,17 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxspec import density as densities
-from jaxspec import parameters, statistics, units
+from jaxspec import parameters, statistics
 from jaxspec.density import Density, Layout
-from jaxspec.quadrature import Bins
 
 if TYPE_CHECKING:
     from jaxspec.data import Selection
     from jaxspec.results._result import Result
 
 _N_COUNTS = 400  # draws that make the band of folded models
-_N_SPECTRUM = 1000  # and that of spectra, which are cheaper
-_N_ENERGIES = 300
 _BATCH = 50
 
 
@@ -52,20 +49,6 @@ def _contributions(
 
     def one(values: jax.Array) -> jax.Array:
         return jnp.stack([single.expected_counts(values) for single in alone])
-
-    return jax.lax.map(one, points, batch_size=_BATCH)
-
-
-@jax.jit
-def _part_spectra(layout: Layout, points: jax.Array, bins: Bins, moment: jax.Array) -> jax.Array:
-    """Means of E^moment N(E) over narrow bins for each component of each source, (n_points, n_parts, n_bins).
-
-    A line narrower than the bins is seen by its mean, where values at single energies would miss it.
-    """
-
-    def one(values: jax.Array) -> jax.Array:
-        parts = [part for spectrum in layout.sources_at(values) for part in spectrum.parts().values()]
-        return jnp.stack([part.integral(bins, moment) / (bins.high - bins.low) for part in parts])
 
     return jax.lax.map(one, points, batch_size=_BATCH)
 
@@ -241,7 +224,7 @@ def counts(
     """The picture of `Result.plot_counts`."""
     from jaxspec.plots import _counts, _rebin
 
-    wanted = _named(observations, result.problem.labels, "observation")
+    wanted = _with_counts(result, observations)
     folded = _folded(result, components)
     panels = []
     for name in wanted:
@@ -250,6 +233,19 @@ def counts(
         expected, selection = _rebin.summed(labels, expected), _grouped(selection, labels)
         panels.append(_panel(result, name, parts, expected, selection, level))
     return _counts.fitted(panels, level=level, rate=rate, figsize=figsize)
+
+
+def _with_counts(result: Result, observations: str | Sequence[str] | None) -> list[str]:
+    """The names of the observations that are wanted, all that have counts by default."""
+    labels = result.problem.labels
+    pairs = zip(labels, result.problem.selections)
+    bare = [label for label, selection in pairs if selection.statistic == "flux points"]
+    given = [label for label in labels if label not in bare] if observations is None else observations
+    wanted = _named(given, labels, "observation")
+    for name in wanted or bare:
+        if name in bare:
+            raise ValueError(f"{name} holds flux points, which have no counts: plot_spectrum shows them")
+    return wanted
 
 
 def _display_bins(selection: Selection, min_counts: float | None, min_significance: float | None) -> np.ndarray:
@@ -299,67 +295,6 @@ def _panel(
     )
 
 
-def spectrum(
-    result: Result,
-    low: Any,
-    high: Any,
-    unit: str,
-    sources: Sequence[str] | None,
-    components: bool,
-    level: float,
-    energy_unit: str | None,
-    figsize: tuple[float, float] | None,
-) -> Any:
-    """The picture of `Result.plot_spectrum`."""
-    from jaxspec.plots import _spectrum
-
-    problem = result.problem
-    wanted = _named(sources, [source.name for source in problem.model.sources], "source")
-    first, last = _noticed(result)
-    low, high = units.band(first if low is None else low, last if high is None else high)
-    moment, factor = units.spectrum_moment(unit)
-    edges = np.geomspace(low, high, _N_ENERGIES + 1)
-    layout = problem.density.layout
-    values = _part_spectra(
-        layout, _thinned(result, _N_SPECTRUM), Bins.of(edges[:-1], edges[1:], 3), jnp.asarray(float(moment))
-    )
-    tables = _spectra_of(result, wanted, components, factor * np.asarray(values))
-    curves = []
-    for part, table in tables:
-        band = _band(result, table, level)
-        curves.append(_spectrum.Curve(part.label, result.centre(table), *band, part.colour, part.dash))
-    return _spectrum.spectra(
-        np.sqrt(edges[:-1] * edges[1:]),
-        curves,
-        unit=unit,
-        moment=moment,
-        level=level,
-        unit_of_energy=energy_unit,
-        figsize=figsize,
-    )
-
-
-def _noticed(result: Result) -> tuple[float, float]:
-    """The band that the observations cover, in keV."""
-    low = np.concatenate([selection.channel_low for selection in result.problem.selections])
-    high = np.concatenate([selection.channel_high for selection in result.problem.selections])
-    return float(np.min(np.where(low > 0, low, high / 2))), float(np.max(high))
-
-
-def _spectra_of(
-    result: Result, sources: Sequence[str], components: bool, values: np.ndarray
-) -> list[tuple[_Part, np.ndarray]]:
-    """The wanted sources, and their components, with their spectra (n_points, n_energies)."""
-    pieces = _parts(result, True, sources)
-    tables = []
-    for source in _parts(result, False, sources):
-        members = [piece for piece in pieces if piece.colour == source.colour]
-        tables.append((source, values[:, [piece.position for piece in members]].sum(axis=1)))
-        if components and len(members) > 1:
-            tables += [(piece, values[:, piece.position]) for piece in members]
-    return tables
-
-
 def corner(result: Result, names: Sequence[str] | None, level: float, figsize: tuple[float, float] | None) -> Any:
     """The picture of `Result.corner`."""
     from jaxspec.plots import _corner
@@ -385,7 +320,7 @@ def qq(
     """The picture of `Result.plot_qq`."""
     from jaxspec.plots import _qq
 
-    wanted = _named(observations, result.problem.labels, "observation")
+    wanted = _with_counts(result, observations)
     folded = _folded(result, by_component=False)
     panels = []
     for name in wanted:

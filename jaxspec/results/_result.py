@@ -195,7 +195,9 @@ class Result(abc.ABC):
         energy_unit: str | None = None,
         figsize: tuple[float, float] | None = None,
     ) -> Any:
-        """The spectrum of each source, before the instrument, with its band.
+        """The spectrum of each source, before the instrument, with its band, and the flux points that see it.
+
+        A flux over a band is drawn as its ratio to the model times the model in the middle of the band.
 
         Args:
             low, high: the band, as for `flux`; by default that of the fitted channels.
@@ -209,9 +211,9 @@ class Result(abc.ABC):
         Returns a matplotlib figure. Raises `ValueError` for a unit that is none of these, and for a band in the wrong
         order, `KeyError` for an unknown source.
         """
-        from jaxspec.results import _pictures
+        from jaxspec.results import _spectrum_picture
 
-        return _pictures.spectrum(self, low, high, unit, sources, components, level, energy_unit, figsize)
+        return _spectrum_picture.spectrum(self, low, high, unit, sources, components, level, energy_unit, figsize)
 
     def corner(
         self,
