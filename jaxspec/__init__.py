@@ -22,7 +22,7 @@ from jaxspec.inference import (
     sample,
     upper_limit,
 )
-from jaxspec.methods import NUTS, UltraNest
+from jaxspec.methods import NUTS, NestedSlice, UltraNest
 from jaxspec.problem import Problem
 from jaxspec.quantities import Derived, EquivalentWidth, Flux, Luminosity
 from jaxspec.results import BestFit, Catalogue, Posterior, compare, load
@@ -44,6 +44,7 @@ __all__ = [
     "FluxPoints",
     "Luminosity",
     "Model",
+    "NestedSlice",
     "Observation",
     "PointSource",
     "Posterior",

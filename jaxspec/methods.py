@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeAlias
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +59,36 @@ class UltraNest:
                 raise ValueError(f"UltraNest({field}=...) must be positive, got {getattr(self, field)!r}")
 
 
-def from_settings(name: str, settings: dict[str, Any]) -> NUTS | UltraNest:
+@dataclasses.dataclass(frozen=True)
+class NestedSlice:
+    """Nested slice sampling of blackjax (Yallup, Kroupa & Handley 2026): posterior and evidence, compiled as a whole.
+
+    Args:
+        live_points: how many points are alive at a time.
+        batch: how many of them are replaced together.
+        moves: slices that take a new point away from where it started, times the number of free parameters.
+        frac_remain: stop where the live points hold less than this part of the evidence.
+    """
+
+    live_points: int = 500
+    batch: int = 100
+    moves: int = 2
+    frac_remain: float = 0.005
+
+    def __post_init__(self) -> None:
+        for field, least in (("live_points", 40), ("batch", 1), ("moves", 1)):
+            value = getattr(self, field)
+            if not (isinstance(value, int) and value >= least):
+                raise ValueError(f"NestedSlice({field}=...) must be a whole number of at least {least}, got {value!r}")
+        if self.batch >= self.live_points:
+            raise ValueError(f"NestedSlice(batch={self.batch}) must be less than live_points = {self.live_points}")
+        if not 0 < self.frac_remain < 1:
+            raise ValueError(f"NestedSlice(frac_remain=...) must lie between 0 and 1, got {self.frac_remain!r}")
+
+
+Method: TypeAlias = NUTS | UltraNest | NestedSlice
+
+
+def from_settings(name: str, settings: dict[str, Any]) -> Method:
     """The method of that name with these settings, as a file holds them."""
-    return {"NUTS": NUTS, "UltraNest": UltraNest}[name](**settings)
+    return {"NUTS": NUTS, "UltraNest": UltraNest, "NestedSlice": NestedSlice}[name](**settings)

@@ -122,6 +122,7 @@ def test_plots_are_imported_only_by_functions_that_draw():
         ("corner", "plots/"),
         ("arviz", "results/_arviz.py"),
         ("ultranest", "inference/_nested.py"),
+        ("blackjax", "inference/_slices.py"),
         ("pandas", "results/"),
         ("h5netcdf", "results/_io.py"),
     ],

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from jaxspec import NUTS, UltraNest
+from jaxspec import NUTS, NestedSlice, UltraNest
 from jaxspec.methods import from_settings
 
 
@@ -18,7 +18,7 @@ def test_methods_cannot_be_changed():
         NUTS().draws = 5
 
 
-@pytest.mark.parametrize("method", [NUTS(draws=7, target_accept=0.9), UltraNest(frac_remain=0.5)])
+@pytest.mark.parametrize("method", [NUTS(draws=7, target_accept=0.9), UltraNest(frac_remain=0.5), NestedSlice(moves=5)])
 def test_methods_are_rebuilt_from_their_settings(method):
     assert from_settings(type(method).__name__, dataclasses.asdict(method)) == method
 
@@ -46,3 +46,19 @@ def test_ultranest_needs_live_points(value):
 def test_ultranest_settings_are_positive(field):
     with pytest.raises(ValueError, match=rf"UltraNest\({field}=...\) must be positive, got 0"):
         UltraNest(**{field: 0})
+
+
+@pytest.mark.parametrize(("field", "value"), [("live_points", 10), ("batch", 0), ("moves", 1.5)])
+def test_whole_numbers_of_nested_slices_are_checked(field, value):
+    with pytest.raises(ValueError, match=rf"NestedSlice\({field}=...\) must be a whole number of at least"):
+        NestedSlice(**{field: value})
+
+
+def test_fewer_points_are_replaced_than_live():
+    with pytest.raises(ValueError, match=r"NestedSlice\(batch=100\) must be less than live_points = 100"):
+        NestedSlice(live_points=100)
+
+
+def test_the_share_that_remains_of_nested_slices_is_a_share():
+    with pytest.raises(ValueError, match=r"NestedSlice\(frac_remain=...\) must lie between 0 and 1, got 1"):
+        NestedSlice(frac_remain=1)

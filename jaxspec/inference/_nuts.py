@@ -96,15 +96,24 @@ def _chunk(
 
 
 def run(density: Density, optimum: _optimum.Optimum, settings: NUTS, key: jax.Array, progress: Any) -> Chains:
-    """Warm-up and draws of all chains; `progress(n)` is told how many steps have been made."""
+    """Warm-up and draws of all chains; `progress(n)` is told how many steps have been made.
+
+    An interrupt after the warm-up ends the chains where they are.
+    """
     frame = whiten(optimum)
     state = _no_state(density, frame, settings, key)
     pieces, done = [], 0
     while done < settings.warmup + settings.draws:
-        state, piece = _chunk(density, frame, settings, key, state, np.bool(done == 0))
-        pieces.append(jax.tree.map(np.asarray, piece))
-        done += _CHUNK
-        progress(_CHUNK)
+        try:
+            state, piece = _chunk(density, frame, settings, key, state, np.bool(done == 0))
+            pieces.append(jax.tree.map(np.asarray, piece))
+            done += _CHUNK
+            progress(_CHUNK)
+        except KeyboardInterrupt:
+            done = _CHUNK * len(pieces)
+            if done <= settings.warmup:
+                raise
+            break
     joined = jax.tree.map(lambda *parts: np.concatenate(parts).swapaxes(0, 1), *pieces)
     return jax.tree.map(lambda array: array[:, settings.warmup : settings.warmup + settings.draws], joined)
 

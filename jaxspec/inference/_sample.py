@@ -11,26 +11,29 @@ import numpy as np
 
 from jaxspec import progress as progress_bar
 from jaxspec.density import Density
-from jaxspec.inference import _nested, _nuts
+from jaxspec.inference import _nested, _nuts, _slices
 from jaxspec.inference._fit import N_STARTS, best_optimum
-from jaxspec.methods import NUTS, UltraNest
+from jaxspec.inference._simulated import by_chunks
+from jaxspec.methods import NUTS, Method, NestedSlice, UltraNest
 from jaxspec.problem import Problem
 from jaxspec.results import Posterior
 
 
 def sample(
-    problem: Problem, method: NUTS | UltraNest | None = None, *, key: jax.Array, progress: bool | None = None
+    problem: Problem, method: Method | None = None, *, key: jax.Array, progress: bool | None = None
 ) -> Posterior:
     """Draws from the posterior of a problem.
 
     Args:
         problem: what to sample; every free parameter needs a prior.
-        method: `NUTS(...)` (the default) or `UltraNest(...)`, with its settings.
+        method: `NUTS(...)` (the default), `NestedSlice(...)` or `UltraNest(...)`, with its settings.
         key: a JAX random key, like `jax.random.key(0)`; the same key gives the same draws.
         progress: a progress bar; by default on a terminal and in a notebook.
 
     Raises `ValueError` for a missing prior, `TypeError` for a method it does not know. Warns where R-hat, the
-    effective sample size or divergences say that the draws cannot be trusted; they are in the result.
+    effective sample size or divergences say that the draws cannot be trusted; they are in the result. An interrupt
+    (Ctrl-C) of `NUTS` after its warm-up, or of `NestedSlice`, ends it: the result has what was drawn so far, and says
+    so.
     """
     problem.require_priors()
     method = NUTS() if method is None else method
@@ -38,19 +41,36 @@ def sample(
         posterior = _by_nuts(problem, method, key, progress)
     elif isinstance(method, UltraNest):
         found = _nested.run(problem, method, key, progress_bar.wanted(progress))
-        posterior = Posterior.of(
-            problem,
-            np.asarray(_from_free(problem.density, found.theta))[None],
-            method=method,
-            key=key,
-            statistics={"likelihood_calls": found.likelihood_calls, "ess": found.ess},
-            log_evidence=(found.log_evidence, found.log_evidence_error),
-        )
+        values = by_chunks(_from_free, problem.density, found.theta)
+        posterior = _of_nested(problem, method, key, found, values, {"likelihood_calls": found.likelihood_calls})
+    elif isinstance(method, NestedSlice):
+        with progress_bar.bar(_slices.calls_expected(method), "nested sampling", progress) as advance:
+            found, interrupted = _slices.run(problem.density, method, key, advance)
+        values = by_chunks(_from_unbounded, problem.density, found.theta)
+        posterior = _of_nested(problem, method, key, found, values, {"interrupted": interrupted})
     else:
-        raise TypeError(f"no sampler is described by {method!r}: give NUTS(...) or UltraNest(...)")
+        raise TypeError(f"no sampler is described by {method!r}: give NUTS(...), NestedSlice(...) or UltraNest(...)")
     for trouble in posterior.troubles:
         warnings.warn(f"sample: {trouble}", stacklevel=2)
     return posterior
+
+
+def _of_nested(
+    problem: Problem,
+    method: Method,
+    key: jax.Array,
+    found: _nested.Nested,
+    values: np.ndarray,
+    statistics: dict[str, float],
+) -> Posterior:
+    return Posterior.of(
+        problem,
+        values[None],
+        method=method,
+        key=key,
+        statistics={"ess": found.ess, **statistics},
+        log_evidence=(found.log_evidence, found.log_evidence_error),
+    )
 
 
 def _by_nuts(problem: Problem, method: NUTS, key: jax.Array, progress: bool | None) -> Posterior:
@@ -64,10 +84,11 @@ def _by_nuts(problem: Problem, method: NUTS, key: jax.Array, progress: bool | No
             chains = _nuts.run(problem.density, optimum, method, key, advance)
     return Posterior.of(
         problem,
-        np.asarray(_from_unbounded(problem.density, chains.u)),
+        np.asarray(_chains_from_unbounded(problem.density, chains.u)),
         method=method,
         key=key,
         statistics={
+            "interrupted": chains.u.shape[1] < method.draws,
             "divergences": int(chains.diverging.sum()),
             "steps_per_draw": float(chains.steps.mean()),
             "at_max_depth": float(np.mean(chains.steps >= 2**method.max_tree_depth - 1)),
@@ -82,9 +103,15 @@ def _import_ahead() -> None:
 
 
 @jax.jit
-def _from_unbounded(density: Density, u: jax.Array) -> jax.Array:
+def _chains_from_unbounded(density: Density, u: jax.Array) -> jax.Array:
     """The values of all parameters at points of the unbounded space, shape (chains, draws, n)."""
     return jax.vmap(jax.vmap(lambda point: density.layout.all_values(density.space.values(point))))(u)
+
+
+@jax.jit
+def _from_unbounded(density: Density, u: jax.Array) -> jax.Array:
+    """The same without chains, shape (draws, n)."""
+    return jax.vmap(lambda point: density.layout.all_values(density.space.values(point)))(u)
 
 
 @jax.jit

@@ -80,6 +80,8 @@ class Posterior(Result):
     def troubles(self) -> list[str]:
         """What is wrong with the draws, in words; empty where nothing is."""
         found = []
+        if self.statistics.get("interrupted", 0):
+            found.append(f"interrupted: these are the {self.samples.shape[1]} draws made until then")
         worst = max(self.r_hat, key=lambda name: np.nan_to_num(self.r_hat[name]))
         if self.r_hat[worst] > _MAX_R_HAT:
             found.append(

@@ -158,7 +158,9 @@ def test_sampling_needs_a_prior_for_every_free_parameter(counts):
 
 @pytest.mark.parametrize("method", ["NUTS", NUTS, 3])
 def test_what_is_no_method_is_refused(scale, method):
-    with pytest.raises(TypeError, match=r"no sampler is described by .*: give NUTS\(...\) or UltraNest\(...\)"):
+    with pytest.raises(
+        TypeError, match=r"no sampler is described by .*: give NUTS\(...\), NestedSlice\(...\) or UltraNest\(...\)"
+    ):
         sample(scale, method, key=jax.random.key(0))
 
 

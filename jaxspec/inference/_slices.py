@@ -1,0 +1,158 @@
+"""Nested sampling that runs compiled: new points by slice sampling above the likelihood of those they replace."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import logsumexp
+
+from jaxspec._setup import program
+from jaxspec.density import Density
+from jaxspec.inference import _optimum
+from jaxspec.inference._nested import Nested
+from jaxspec.methods import NestedSlice
+
+_STEPS = 20  # replacements of a batch of points per call of the compiled program: what a progress bar moves by
+_MAX_CALLS = 2000
+_WALKS = 400  # of the prior volume, to see what its chance makes of the evidence
+_WORST = -1e100  # in place of minus infinity
+
+
+def _algorithm(density: Density, settings: NestedSlice) -> Any:
+    import blackjax
+
+    def log_prior(u: jax.Array) -> jax.Array:
+        return density.log_prior(density.space.values(u)) + density.space.log_volume(u)
+
+    def log_likelihood(u: jax.Array) -> jax.Array:
+        value = density.log_likelihood(density.space.values(u))
+        return jnp.where(jnp.isfinite(value), value, _WORST)
+
+    moves = settings.moves * len(density.space.kinds)
+    return blackjax.nss(
+        log_prior, log_likelihood, num_inner_steps=moves, num_delete=settings.batch, update_strategy=_replaced_by_walks
+    )
+
+
+def _replaced_by_walks(step: Any, n_moves: int, n_new: int) -> Any:
+    """How blackjax makes new points: walks from survivors, one by one on a CPU: in step all wait for the longest."""
+
+    def update(key: jax.Array, state: Any, threshold: jax.Array, **shape: Any) -> tuple[Any, Any]:
+        start_key, walk_key = jax.random.split(key)
+        likelihoods = state.particles.loglikelihood
+        alive = (likelihoods > threshold) | (jnp.max(likelihoods) <= threshold)
+        chosen = jax.random.choice(start_key, len(likelihoods), (n_new,), p=alive / jnp.sum(alive))
+        starts = jax.tree.map(lambda array: array[chosen], state.particles)
+
+        def walk(each: Any) -> tuple[Any, Any]:
+            own_key, particle = each
+
+            def move(particle: Any, move_key: jax.Array) -> tuple[Any, Any]:
+                return step(move_key, particle, loglikelihood_0=threshold, **shape)
+
+            return jax.lax.scan(move, particle, jax.random.split(own_key, n_moves))
+
+        found, infos = _optimum.each(walk)((jax.random.split(walk_key, n_new), starts))
+        births = jnp.full_like(found.loglikelihood_birth, threshold)
+        return found._replace(loglikelihood_birth=births), infos
+
+    return update
+
+
+@functools.partial(program, static_argnames="settings")
+def _begin(density: Density, cubes: jax.Array, settings: NestedSlice) -> Any:
+    points = jax.vmap(lambda cube: density.space.point(density.prior_quantiles(cube)))(cubes)
+    return _algorithm(density, settings).init(points)
+
+
+@functools.partial(program, static_argnames="settings")
+def _go_on(density: Density, state: Any, key: jax.Array, settings: NestedSlice) -> tuple[Any, Any]:
+    """`_STEPS` replacements; returns the live points and those that were replaced, with their likelihoods."""
+    step = _algorithm(density, settings).step
+
+    def body(state: Any, key: jax.Array) -> tuple[Any, Any]:
+        state, info = step(key, state)
+        return state, (info.particles.position, info.particles.loglikelihood)
+
+    return jax.lax.scan(body, state, jax.random.split(key, _STEPS))
+
+
+def run(density: Density, settings: NestedSlice, key: jax.Array, progress: Any) -> tuple[Nested, bool]:
+    """Points of the unbounded space from the posterior, with the evidence; and whether it was interrupted.
+
+    An interrupt ends it: what has been drawn is weighed as it stands. Raises `ImportError` where blackjax is missing.
+    """
+    try:
+        import blackjax  # noqa: F401
+    except ImportError as error:
+        raise ImportError("NestedSlice is an extra: pip install 'jaxspec-engine[blackjax]'") from error
+    rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,), jnp.uint32)))
+    state = _begin(density, jax.device_put(rng.random((settings.live_points, len(density.space.kinds)))), settings)
+    dead: list[tuple[np.ndarray, np.ndarray]] = []
+    interrupted = False
+    try:
+        for i in range(_MAX_CALLS):
+            state, replaced = _go_on(density, state, jax.random.fold_in(key, i), settings)
+            dead.append(jax.tree.map(np.asarray, replaced))
+            progress(1)
+            if _remaining(settings, dead, np.asarray(state.particles.loglikelihood)) < np.log(settings.frac_remain):
+                break
+    except KeyboardInterrupt:
+        interrupted = True
+    points = [u.reshape(-1, u.shape[-1]) for u, _ in dead]
+    batches = [batch for _, likelihoods in dead for batch in likelihoods]
+    live = state.particles
+    u = np.concatenate([*points, np.asarray(live.position)])
+    return _weighed(settings, u, batches, np.asarray(live.loglikelihood), rng), interrupted
+
+
+def calls_expected(settings: NestedSlice) -> int:
+    """About how many calls of the compiled program it takes, for a posterior e^15 times smaller than the prior."""
+    return round(20 * settings.live_points / (settings.batch * _STEPS))
+
+
+def _remaining(settings: NestedSlice, dead: list[tuple[np.ndarray, np.ndarray]], live: np.ndarray) -> float:
+    """The logarithm of the share of the evidence that the live points hold, about."""
+    batches = [np.sort(batch) for _, likelihoods in dead for batch in likelihoods]
+    log_volumes = -np.cumsum(1 / _numbers_alive(settings, len(batches)))
+    gone: Any = logsumexp(np.concatenate(batches) + log_volumes - np.log(settings.live_points))
+    left: Any = logsumexp(live) - np.log(settings.live_points) + log_volumes[-1]
+    return float(left - np.logaddexp(gone, left))
+
+
+def _numbers_alive(settings: NestedSlice, n_batches: int) -> np.ndarray:
+    """How many points are alive as each of them dies: within a batch one after the other, without replacement."""
+    return np.tile(settings.live_points - np.arange(settings.batch), n_batches).astype(float)
+
+
+def _weighed(
+    settings: NestedSlice, u: np.ndarray, batches: list[np.ndarray], live: np.ndarray, rng: np.random.Generator
+) -> Nested:
+    """Weights by many random walks of the prior volume (Skilling 2006), and draws of equal weight."""
+    orders = [np.argsort(batch) + i * settings.batch for i, batch in enumerate(batches)]
+    last = np.argsort(live) + len(batches) * settings.batch
+    order = np.concatenate([*orders, last]).astype(int)
+    logs = np.concatenate([*batches, live])[order]
+    alive = np.concatenate([_numbers_alive(settings, len(batches)), np.arange(len(live), 0, -1.0)])
+    shrunk = np.cumsum(np.log(rng.random((_WALKS, len(logs)))) / alive, axis=1)
+    before = np.concatenate([np.zeros((_WALKS, 1)), shrunk[:, :-1]], axis=1)
+    shells = before + np.log(-np.expm1(np.minimum(shrunk - before, -1e-300)))
+    weights = logs + shells
+    evidences: Any = logsumexp(weights, axis=1)
+    shares: Any = logsumexp(weights - evidences[:, None], axis=0)
+    mean = np.exp(shares - np.log(_WALKS))
+    mean /= mean.sum()
+    ess = float(1 / np.sum(mean**2))
+    n = max(int(ess), 1)
+    chosen = np.searchsorted(np.cumsum(mean), (rng.random() + np.arange(n)) / n).clip(max=len(mean) - 1)
+    return Nested(
+        theta=u[order][rng.permutation(chosen)],
+        log_evidence=float(np.mean(evidences)),
+        log_evidence_error=float(np.std(evidences)),
+        likelihood_calls=0,
+        ess=ess,
+    )
