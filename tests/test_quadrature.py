@@ -91,3 +91,16 @@ def test_points_spread_normally_are_normal():
     assert_allclose(points.mean(axis=0), 0, atol=5e-3)
     assert_allclose(np.cov(points.T), np.eye(4), atol=3e-2)
     assert max(stats.kstest(column, "norm").statistic for column in points.T) < 5e-3
+
+
+def test_values_at_even_steps_are_interpolated_smoothly_and_go_on_straight():
+    x = np.linspace(-2.0, 1.0, 31)
+    fine = np.concatenate([x, np.linspace(-1.79, 0.79, 101)])
+    inside = (fine > -1.8) & (fine < 0.8)
+    read = quadrature.interpolate_evenly(jnp.asarray(np.sin(x)), 1.0, 0.1, jnp.asarray(fine))
+    assert_allclose(read[inside], np.sin(fine[inside]), atol=2e-6)
+    assert_allclose(read[: len(x)], np.sin(x), atol=1e-14)
+    slope = jax.grad(lambda at: quadrature.interpolate_evenly(jnp.asarray(np.sin(x)), 1.0, 0.1, at))
+    assert_allclose(slope(0.3 - 1e-12), slope(0.3 + 1e-12), rtol=1e-9)
+    ends = [quadrature.interpolate_evenly(jnp.asarray(x), 1.0, 0.1, at) for at in (-5.0, 4.0)]
+    assert_allclose(ends, [-5.0, 4.0], rtol=1e-12)

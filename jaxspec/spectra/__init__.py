@@ -23,9 +23,11 @@ from jaxspec.spectra._bursts import (
     NonDissipativePhotosphere,
     NonDissipativePhotosphereDeep,
 )
+from jaxspec.spectra._comptonization import NthComp
 from jaxspec.spectra._convolutions import EnergyFlux, Luminosity, PartialCovering, PhotonFlux, VelocityShift
 from jaxspec.spectra._curved import LogParabola, LogParabola10, LogParabolaPeak
 from jaxspec.spectra._disks import DiskBlackbody, DiskPowerLawBlackbody
+from jaxspec.spectra._extinction import DustExtinction, GalacticExtinction
 from jaxspec.spectra._factors import (
     ComptonScattering,
     CyclotronAbsorption,
@@ -53,9 +55,11 @@ from jaxspec.spectra._powerlaws import (
 )
 from jaxspec.spectra._redistribution import GaussianSmoothing, LorentzSmoothing, PowerLawComptonization
 from jaxspec.spectra._scales import Constant, Redshift
+from jaxspec.spectra._synchrotron import Synchrotron
 from jaxspec.spectra._table_files import table_from_ogip
 from jaxspec.spectra._tables import table_from_arrays
 from jaxspec.spectra._thermal import Blackbody, BlackbodyLuminosity, BlackbodyRadius, ModifiedBlackbody
+from jaxspec.spectra._wavelength_lines import GaussianLineWavelength
 from jaxspec.spectra._xspec import xspec
 
 __all__ = [
@@ -82,12 +86,15 @@ __all__ = [
     "DiskPowerLawBlackbody",
     "DoublyBrokenPowerLaw",
     "DoublySmoothlyBrokenPowerLaw",
+    "DustExtinction",
     "Edge",
     "EnergyFlux",
     "ExponentialDecay",
     "ExponentialFactor",
+    "GalacticExtinction",
     "GaussianAbsorption",
     "GaussianLine",
+    "GaussianLineWavelength",
     "GaussianSmoothing",
     "HighEnergyCutoff",
     "InverseCutoffPowerLaw",
@@ -101,6 +108,7 @@ __all__ = [
     "ModifiedBlackbody",
     "NonDissipativePhotosphere",
     "NonDissipativePhotosphereDeep",
+    "NthComp",
     "PartialCovering",
     "Phabs",
     "PhotonFlux",
@@ -114,6 +122,7 @@ __all__ = [
     "SmoothlyBrokenPowerLaw",
     "SuperCutoffPowerLaw",
     "SuperExponentialCutoff",
+    "Synchrotron",
     "TBabs",
     "VariablePhabs",
     "VelocityShift",

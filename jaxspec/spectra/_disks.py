@@ -61,6 +61,11 @@ def _disk(energy: jax.Array, temperature: Any, q: Any) -> jax.Array:
     return PHOTONS_PER_AREA * q * energy**2 * jnp.exp(-q * jnp.log(y)) * _planck_tail(y, q)
 
 
+def disk_occupation(y: jax.Array) -> jax.Array:
+    """The same over E^2, at y = E / T and to a factor, for a temperature that falls as r^(-3/4)."""
+    return jnp.exp(-8 / 3 * jnp.log(y)) * _planck_tail(y, 8 / 3)
+
+
 # Where the power series of 1 / (exp(u) - 1) gives way to an expansion at infinity: both are exact to 3e-8 there.
 _JOIN, _N_FAR = 2.5, 20
 _BERNOULLI = (1, 1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)

@@ -181,7 +181,7 @@ class ComptonScattering(AbstractMultiplicative):
     nH: Scalar = parameter(1.0, unit="1e22 / cm2", bounds=(0, inf), doc="column density of hydrogen")
 
     def evaluate(self, energy: jax.Array) -> jax.Array:
-        return jnp.exp(-1.21 * 0.0066524587 * self.nH * _klein_nishina(energy / 510.99895))
+        return jnp.exp(-1.21 * 0.0066524587 * self.nH * klein_nishina(energy / 510.99895))
 
 
 # Of the Klein-Nishina cross-section in powers of x.
@@ -191,7 +191,7 @@ _SERIES = (
 )
 
 
-def _klein_nishina(x: jax.Array) -> jax.Array:
+def klein_nishina(x: jax.Array) -> jax.Array:
     """The Klein-Nishina cross-section over that of Thomson; x is the photon energy over m c^2."""
     near = x < 0.08
     # Below, the terms of the closed form cancel to nothing.

@@ -323,6 +323,77 @@ def _bursts_and_heat() -> dict[str, list[Case]]:
     }
 
 
+def _radiation() -> dict[str, list[Case]]:
+    s = spectra
+
+    def fit(y: Any) -> Any:
+        """Aharonian et al. 2010, eq. D7."""
+        c = y ** (mpf(1) / 3)
+        rational = (1 + 2.21 * c**2 + 0.347 * c**4) / (1 + 1.353 * c**2 + 0.217 * c**4)
+        return 1.808 * c / sqrt(1 + 3.4 * c**2) * rational * exp(-y)
+
+    def exact(y: Any) -> Any:
+        """Aharonian et al. 2010, eq. D6."""
+        k1, k2 = (mpmath.besselk(mpf(n) / 3, y / 2) for n in (1, 2))
+        return y / 20 * ((8 + 3 * y**2) * k1**2 + y * k2 * (2 * k1 - 3 * y * k2))
+
+    def synchrotron(one_electron: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def photons(E: Any) -> Any:
+            def electrons(v: Any) -> Any:  # in ln gamma / gamma_c
+                return exp((1 - mpf("2.6")) * v - exp(v)) * one_electron(E / 7 * exp(-2 * v))
+
+            low = log(mpf("0.02") / 7) / 2
+            return quad(electrons, [low + i * (mpf("4.5") - low) / 6 for i in range(7)]) / E
+
+        return lambda E: 3 * photons(E) / photons(mpf(2))
+
+    source = s.Synchrotron(K=3, p=2.6, Emin=0.02, Ec=7, pivot=2)
+    energies = [0.003, 0.3, 4, 90]
+    soft = ((1.7, 100, 0.1, "blackbody"), (1.7, 100, 0.1, "disk"), (2.4, 30, 0.5, "blackbody"), (1.3, 50, 1, "disk"))
+    return {
+        "NthComp": [
+            # XSPEC's grid begins elsewhere and is read off along straight lines; its disc is one of few rings.
+            xspec(s.NthComp(index=-index, kTe=kTe, kTb=kTb, seed=seed), "nthcomp", run, rtol=1e-2 if run == 3 else 2e-3)
+            for run, (index, kTe, kTb, seed) in enumerate(soft)
+        ],
+        "Synchrotron": [
+            formula(source, synchrotron(fit), "integral by mpmath", 1e-6, energies),
+            formula(source, synchrotron(exact), "Bessel functions by mpmath", 4e-3, energies),
+        ],
+    }
+
+
+def _dust() -> dict[str, list[Case]]:
+    s = spectra
+    # XSPEC 12.15's factors at these wavenumbers in 1 / micrometre; its magnitudes are 0.46 % too small.
+    wavenumbers = np.array([0.1, 0.5, 1.5, 3.0, 4.6, 7.0, 9.0, 20.0])
+    # U, B, V, R, I, J, H, K of Cardelli, Clayton & Mathis 1989, table 3: 1 / micrometre, measured A / A(V), R_V = 3.1.
+    bands = np.array([2.78, 2.27, 1.82, 1.43, 1.11, 0.80, 0.63, 0.46])
+    relative = np.array([1.569, 1.337, 1.000, 0.751, 0.479, 0.282, 0.190, 0.114])
+
+    def magnitudes(wavenumbers: np.ndarray) -> Callable[[AbstractSpectrum], Any]:
+        return lambda s: -2.5 * np.log10(s(wavenumbers * 1.239841984e-3))
+
+    def case(spectrum: AbstractSpectrum, source: str, values: Sequence[float]) -> Case:
+        return Case(spectrum, source, -2.5 * np.log10(values) * 1.0046, magnitudes(wavenumbers), rtol=1e-3)
+
+    galactic = [0.991579, 0.893280, 0.504784, 0.246496, 0.066125, 0.093486, 0.029442, 1.0]
+    milky_way = [0.951897, 0.906405, 0.525823, 0.250170, 0.068363, 0.104837, 0.040538, 1.0]
+    large = [0.888424, 0.903068, 0.510395, 0.229119, 0.079685, 0.041871, 0.014308, 1.0]
+    small = [0.804645, 0.917737, 0.553389, 0.244394, 0.099803, 0.021824, 0.005880, 1.0]
+    return {
+        "GalacticExtinction": [
+            case(s.GalacticExtinction(E_BV=0.3), "XSPEC redden[0.3]", galactic),
+            Case(s.GalacticExtinction(E_BV=1 / 3.1), "Cardelli et al. 1989", relative, magnitudes(bands), rtol=2e-2),
+        ],
+        "DustExtinction": [
+            case(s.DustExtinction(E_BV=0.3), "XSPEC zdust[1, 0.3, 3.08, 0]", milky_way),
+            case(s.DustExtinction(E_BV=0.3, R_V=3.16, law="lmc"), "XSPEC zdust[2, 0.3, 3.16, 0]", large),
+            case(s.DustExtinction(E_BV=0.3, R_V=2.93, law="smc"), "XSPEC zdust[3, 0.3, 2.93, 0]", small),
+        ],
+    }
+
+
 def _scales() -> dict[str, list[Case]]:
     s = spectra
     return {
@@ -457,6 +528,10 @@ def _lines() -> dict[str, list[Case]]:
             xspec(s.GaussianLine(K=1, energy=energy, sigma=sigma), "gaussian", run)
             for run, (energy, sigma) in enumerate([(6.5, 0.1), (1.2, 0.5), (20.0, 6.0)])
         ],
+        "GaussianLineWavelength": [
+            xspec(s.GaussianLineWavelength(K=1, wavelength=wavelength, sigma=sigma), "agauss", run)
+            for run, (wavelength, sigma) in enumerate([(10.0, 1.0), (2.0, 0.4)])
+        ],
         "LorentzLine": [
             xspec(s.LorentzLine(K=1, energy=energy, gamma=gamma), "lorentz", run)
             for run, (energy, gamma) in enumerate([(6.5, 0.1), (1.0, 0.5), (20.0, 3.0)])
@@ -555,6 +630,8 @@ DISK = np.geomspace(0.05, 40, 7)
 REFERENCES: dict[str, Sequence[Case]] = {
     **_power_laws(),
     **_bursts_and_heat(),
+    **_radiation(),
+    **_dust(),
     **_lines(),
     **_absorption(),
     **_factors(),
@@ -574,6 +651,7 @@ KINKS: dict[str, Sequence[float]] = {
     "BandPeak": [390.0],
     "BandEnergyFlux": [390.0],
     "Bremsstrahlung": [0.21, 2.1, 7.0, 35.0, 105.0, 350.0],
+    "NthComp": [51.1, 511.0],
     "Edge": [7.0],
     "SmearedEdge": [7.0],
     "HighEnergyCutoff": [10.0],
@@ -594,3 +672,7 @@ ROUGH = {
     "LorentzSmoothing": 5e-3,
     "PowerLawComptonization": 5e-6,
 }
+
+# How much more than a hundred roundings the two directions of differentiation may differ: a system of equations, and a
+# spectrum at 5e6 times its cut-off, amplify them.
+ROUNDING = {"NthComp": 100, "Synchrotron": 100}
