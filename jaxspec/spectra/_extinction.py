@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import inf, log
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -92,7 +91,7 @@ _PEI = {
 }
 
 
-def _cardelli(x: jax.Array) -> tuple[Any, Any]:
+def _cardelli(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """a and b at wavenumbers in 1 / micrometre."""
     power = jnp.exp(1.61 * jnp.log(jnp.minimum(x, 1.1)))
     y = jnp.clip(x, 1.1, 3.3) - 1.82
@@ -112,7 +111,7 @@ def _cardelli(x: jax.Array) -> tuple[Any, Any]:
         -3.090 + 1.825 * u + 1.206 / ((u - 4.62) ** 2 + 0.263) + 0.2130 * bend**2 + 0.1207 * bend**3,
         13.670 + d * (4.257 + d * (-0.420 + 0.374 * d)),
     )
-    return tuple(jnp.select(ranges, list(each[:3]), each[3]) for each in (a, b))
+    return jnp.select(ranges, list(a[:3]), a[3]), jnp.select(ranges, list(b[:3]), b[3])
 
 
 _OPTICAL_A = (0.32999, -0.77530, 0.01979, 0.72085, -0.02427, -0.50447, 0.17699, 1.0)
