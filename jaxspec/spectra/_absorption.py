@@ -63,20 +63,24 @@ class TBabs(AbstractAbsorption):
     Args:
         abundances: "wilm" (Wilms et al. 2000, the model's own), "angr", "aspl", "feld", "aneb", "grsa", "lodd", "lpgp"
             or "lpgs", as in XSPEC. XSPEC itself starts with "angr".
+        grains: False for gas of atoms alone.
 
-    **Reference:** Wilms, Allen & McCray 2000, ApJ 542, 914; XSPEC's `TBabs`, `TBpcf` (its `zTBabs` leaves out molecules
-    and grains).
+    **Reference:** Wilms, Allen & McCray 2000, ApJ 542, 914; XSPEC's `TBabs`, `TBpcf`, and its `zTBabs`, which has no
+    molecules and grains.
     """
 
     nH: Scalar = parameter(1.0, unit="1e22 / cm2", bounds=(0, inf), doc="column density of hydrogen")
     z: Scalar = parameter(0.0, bounds=(-0.999, inf), doc="redshift", free=False)
     covering: Scalar = parameter(1.0, bounds=(0, 1), doc="covered fraction of the source", free=False)
     abundances: str = eqx.field(static=True, default="wilm", kw_only=True)
+    grains: bool = eqx.field(static=True, default=True, kw_only=True)
     table: Table | None = eqx.field(default=None, kw_only=True, metadata={"saved": False})  # read from the package
 
     def read_table(self) -> Table:
         data = _data()
-        sigma = data["tbabs_log_sigma"][_abundance_set(self.abundances)].astype(float)
+        sigma = data["tbabs_log_sigma" if self.grains else "tbabs_gas_log_sigma"][
+            _abundance_set(self.abundances)
+        ].astype(float)
         return data["tbabs_log_energy"], sigma, _guide("tbabs")
 
     def log_cross_section(self, log_energy: jax.Array) -> jax.Array:

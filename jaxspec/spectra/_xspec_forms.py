@@ -170,6 +170,7 @@ _MULTIPLICATIVE: dict[str, Form] = {
         lambda a: absorption.Phabs(covering=0.5, abundances=a), nH="nH", CvrFract=_COVERED, Redshift="z"
     ),
     "zphabs": _absorbing(lambda a: absorption.Phabs(abundances=a), nH="nH", Redshift="z"),
+    "ztbabs": _absorbing(lambda a: absorption.TBabs(abundances=a, grains=False), nH="nH", Redshift="z"),
     "zvphabs": _absorbing(lambda a: absorption.VariablePhabs(abundances=a), nH="nH", **_ELEMENTS, Redshift="z"),
     "zwabs": _of(absorption.Wabs, nH="nH", Redshift="z"),
 }  # fmt: skip

@@ -24,6 +24,7 @@ from jaxspec.spectra import Phabs, PowerLaw, TBabs, VariablePhabs, Wabs
         (TBabs(abundances="lodd"), 1.68320),
         (TBabs(abundances="aspl"), 1.75449),
         (TBabs(abundances="grsa"), 2.11231),
+        (TBabs(abundances="angr", grains=False), 2.56024),
         (Wabs(), 2.42199),
     ],
 )
