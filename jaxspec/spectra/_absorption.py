@@ -92,24 +92,27 @@ class Phabs(AbstractAbsorption):
 
     $$M(E) = 1 - f + f \, e^{-n_H \, \sigma(E (1 + z))}, \qquad \sigma = \sum_Z A_Z \, \sigma_Z$$
 
-    with the covering fraction f, the abundances A_Z and the cross-sections of Verner (XSPEC: `xsect vern`), tabulated
-    for 18 elements from 0.03 to 100 keV to 2e-5 with both sides of every edge, and continued as a power law outside.
+    with the covering fraction f, the abundances A_Z and the cross-sections of 18 elements, tabulated from 0.03 to
+    100 keV to 2e-5 (4e-5) with both sides of every edge, and continued as a power law outside.
 
     Args:
         abundances: "angr", "wilm", "aspl", "feld", "aneb", "grsa", "lodd", "lpgp" or "lpgs", as in XSPEC.
+        cross_sections: "vern" (Verner) or "bcmc" (Balucinska-Church & McCammon), as XSPEC's `xsect`.
 
-    **Reference:** Verner et al. 1996, ApJ 465, 487; XSPEC's `phabs`, `zphabs`, `pcfabs`, `zpcfabs` with `xsect vern`.
+    **Reference:** Verner et al. 1996, ApJ 465, 487; Balucinska-Church & McCammon 1992, ApJ 400, 699, with helium of Yan
+    et al. 1998, ApJ 496, 1044; XSPEC's `phabs`, `zphabs`, `pcfabs`, `zpcfabs`.
     """
 
     nH: Scalar = parameter(1.0, unit="1e22 / cm2", bounds=(0, inf), doc="column density of hydrogen")
     z: Scalar = parameter(0.0, bounds=(-0.999, inf), doc="redshift", free=False)
     covering: Scalar = parameter(1.0, bounds=(0, 1), doc="covered fraction of the source", free=False)
     abundances: str = eqx.field(static=True, default="angr", kw_only=True)
+    cross_sections: str = eqx.field(static=True, default="vern", kw_only=True)
     table: Table | None = eqx.field(default=None, kw_only=True, metadata={"saved": False})  # read from the package
 
     def read_table(self) -> Table:
-        log_energy, sigma = _elements(self.abundances)
-        return log_energy, np.log(sigma.sum(axis=0)), _guide("verner")
+        log_energy, sigma = _elements(self.abundances, self.cross_sections)
+        return log_energy, np.log(sigma.sum(axis=0)), _guide(_CROSS_SECTIONS[self.cross_sections])
 
     def log_cross_section(self, log_energy: jax.Array) -> jax.Array:
         return _interpolate(self._table, log_energy)
@@ -124,8 +127,9 @@ class VariablePhabs(AbstractAbsorption):
 
     Args:
         abundances: "angr", "wilm", "aspl", "feld", "aneb", "grsa", "lodd", "lpgp" or "lpgs", as in XSPEC.
+        cross_sections: "vern" (Verner) or "bcmc" (Balucinska-Church & McCammon), as XSPEC's `xsect`.
 
-    **Reference:** Verner et al. 1996, ApJ 465, 487; XSPEC's `vphabs` and `zvphabs` with `xsect vern`.
+    **Reference:** as `Phabs`; XSPEC's `vphabs` and `zvphabs`.
     """
 
     nH: Scalar = parameter(1.0, unit="1e22 / cm2", bounds=(0, inf), doc="column density of hydrogen")
@@ -149,10 +153,11 @@ class VariablePhabs(AbstractAbsorption):
     z: Scalar = parameter(0.0, bounds=(-0.999, inf), doc="redshift", free=False)
     covering: Scalar = parameter(1.0, bounds=(0, 1), doc="covered fraction of the source", free=False)
     abundances: str = eqx.field(static=True, default="angr", kw_only=True)
+    cross_sections: str = eqx.field(static=True, default="vern", kw_only=True)
     table: Table | None = eqx.field(default=None, kw_only=True, metadata={"saved": False})  # read from the package
 
     def read_table(self) -> Table:
-        return *_elements(self.abundances), _guide("verner")
+        return *_elements(self.abundances, self.cross_sections), _guide(_CROSS_SECTIONS[self.cross_sections])
 
     def log_cross_section(self, log_energy: jax.Array) -> jax.Array:
         knots, sigma, guide = self._table
@@ -228,11 +233,17 @@ def _abundance_set(name: str) -> int:
     return known.index(name)
 
 
-def _elements(abundances: str) -> tuple[np.ndarray, np.ndarray]:
-    """ln E, and the cross-section of each element per hydrogen atom there."""
+_CROSS_SECTIONS = {"vern": "verner", "bcmc": "bcmc"}  # XSPEC's name: ours in the file
+
+
+def _elements(abundances: str, cross_sections: str) -> tuple[np.ndarray, np.ndarray]:
+    """ln E, and the cross-section of each element per hydrogen atom there; `KeyError` for unknown cross-sections."""
     data = _data()
+    if cross_sections not in _CROSS_SECTIONS:
+        raise parameters.unknown(cross_sections, _CROSS_SECTIONS, "set of cross-sections")
+    stem = _CROSS_SECTIONS[cross_sections]
     per_hydrogen = data["abundances"][_abundance_set(abundances)]
-    return data["verner_log_energy"], per_hydrogen[:, None] * np.exp(data["verner_log_sigma"].astype(float))
+    return data[f"{stem}_log_energy"], per_hydrogen[:, None] * np.exp(data[f"{stem}_log_sigma"].astype(float))
 
 
 _CELLS, _HALVINGS = 16384, 4  # equal parts of the range of ln E; none holds 16 knots

@@ -15,7 +15,13 @@ _TOKEN = re.compile(r"\s*([ame]table\{[^}]*\}|[A-Za-z_]\w*|[()+*])")
 _TABLES = {"atable": "additive", "mtable": "multiplicative", "etable": "exponential"}
 
 
-def xspec(expression: str, values: Mapping[str, Any] | None = None, *, abundances: str = "angr") -> AbstractSpectrum:
+def xspec(
+    expression: str,
+    values: Mapping[str, Any] | None = None,
+    *,
+    abundances: str = "angr",
+    cross_sections: str = "vern",
+) -> AbstractSpectrum:
     r"""A spectrum from XSPEC's expression, with XSPEC's parameter names, norms and conventions.
 
     $$\texttt{tbabs*(powerlaw + diskbb)}: \quad N(E) = e^{-n_H \sigma(E)} \, (N_1(E) + N_2(E))$$
@@ -31,14 +37,15 @@ def xspec(expression: str, values: Mapping[str, Any] | None = None, *, abundance
         expression: `+`, `*` and parentheses; `tbabs(powerlaw)` is `tbabs*powerlaw`.
         values: of parameters, by the names above; numbers in XSPEC's units, or quantities.
         abundances: for absorption, as set by XSPEC's `abund`: "angr", "wilm", "aspl", "feld", "aneb", "grsa", "lodd",
-            "lpgp" or "lpgs". The cross-sections are those of `xsect vern`.
+            "lpgp" or "lpgs".
+        cross_sections: of `phabs` and its kin, as set by XSPEC's `xsect`: "vern" or "bcmc".
 
     Raises `KeyError` for an unknown component (it offers the nearest) or parameter, `ValueError` for an expression that
     cannot be read and a value outside its bounds.
 
     **Reference:** Arnaud 1996, ASP Conf. 101, 17; XSPEC's manual, chapter 6.
     """
-    reader = _Reader(expression, abundances)
+    reader = _Reader(expression, abundances, cross_sections)
     spectrum = reader.sum()
     if reader.tokens:
         raise reader.error(f"{reader.tokens[0]!r} is not expected here")
@@ -48,8 +55,8 @@ def xspec(expression: str, values: Mapping[str, Any] | None = None, *, abundance
 class _Reader:
     """Reads an expression from left to right."""
 
-    def __init__(self, expression: str, abundances: str) -> None:
-        self.expression, self.abundances = expression, abundances
+    def __init__(self, expression: str, *settings: str) -> None:
+        self.expression, self.settings = expression, settings
         self.tokens = _tokens(expression)
         self.names: list[str] = []
 
@@ -99,8 +106,8 @@ class _Reader:
             raise parameters.unknown(name, FORMS, "XSPEC component known here")
         label = f"{name}_{len(self.names) + 1}" if name in self.names else None
         self.names.append(name)
-        abundances = self.abundances if FORMS[name].absorbs else ""
-        return form_class(name)(name=label, abundances=abundances)
+        abundances, cross_sections = self.settings if FORMS[name].absorbs else ("", "")
+        return form_class(name)(name=label, abundances=abundances, cross_sections=cross_sections)
 
 
 def _tokens(expression: str) -> list[str]:

@@ -66,7 +66,7 @@ class Is:
 class Form:
     """An XSPEC component: what it is in components of ours, and how its parameters are theirs."""
 
-    make: Callable[..., AbstractSpectrum]  # takes the abundances where it absorbs
+    make: Callable[..., AbstractSpectrum]  # takes abundances and cross-sections where it absorbs
     parameters: Mapping[str, str | Is]
     absorbs: bool = False
 
@@ -75,7 +75,7 @@ def _of(make: Callable[..., AbstractSpectrum], **named: str | Is) -> Form:
     return Form(make, named)
 
 
-def _absorbing(make: Callable[[str], AbstractSpectrum], **named: str | Is) -> Form:
+def _absorbing(make: Callable[[str, str], AbstractSpectrum], **named: str | Is) -> Form:
     return Form(make, named, absorbs=True)
 
 
@@ -84,10 +84,22 @@ def _shifted(form: Form) -> Form:
     named = dict(form.parameters)
     norm = {"norm": named.pop("norm")} if "norm" in named else {}
 
-    def make(*abundances: str) -> AbstractSpectrum:
-        return Redshift()(form.make(*abundances))
+    def make(*settings: str) -> AbstractSpectrum:
+        return Redshift()(form.make(*settings))
 
     return Form(make, {**named, "Redshift": "z", **norm}, form.absorbs)
+
+
+def _phabs(abundances: str, cross_sections: str) -> AbstractSpectrum:
+    return absorption.Phabs(abundances=abundances, cross_sections=cross_sections)
+
+
+def _partly_covered(abundances: str, cross_sections: str) -> AbstractSpectrum:
+    return absorption.Phabs(covering=0.5, abundances=abundances, cross_sections=cross_sections)
+
+
+def _vphabs(abundances: str, cross_sections: str) -> AbstractSpectrum:
+    return absorption.VariablePhabs(abundances=abundances, cross_sections=cross_sections)
 
 
 _COVERED = Is("covering", free=True)
@@ -155,23 +167,23 @@ _MULTIPLICATIVE: dict[str, Form] = {
         LineE="energy", Sigma="sigma", Strength="strength",
     ),
     "highecut": _of(factors.HighEnergyCutoff, cutoffE="cutoff", foldE="fold"),
-    "pcfabs": _absorbing(lambda a: absorption.Phabs(covering=0.5, abundances=a), nH="nH", CvrFract=_COVERED),
-    "phabs": _absorbing(lambda a: absorption.Phabs(abundances=a), nH="nH"),
+    "pcfabs": _absorbing(_partly_covered, nH="nH", CvrFract=_COVERED),
+    "phabs": _absorbing(_phabs, nH="nH"),
     "plabs": _of(factors.PowerLawFactor, index="-index", coef="K"),
     "smedge": _of(factors.SmearedEdge, edgeE="energy", MaxTau="depth", index="index", width="width"),
     "spexpcut": _of(factors.SuperExponentialCutoff, Ecut="cutoff", alpha="alpha"),
-    "tbabs": _absorbing(lambda a: absorption.TBabs(abundances=a), nH="nH"),
+    "tbabs": _absorbing(lambda a, _: absorption.TBabs(abundances=a), nH="nH"),
     "tbpcf": _absorbing(
-        lambda a: absorption.TBabs(covering=0.5, abundances=a), nH="nH", pcf=_COVERED, redshift="z"
+        lambda a, _: absorption.TBabs(covering=0.5, abundances=a), nH="nH", pcf=_COVERED, redshift="z"
     ),
-    "vphabs": _absorbing(lambda a: absorption.VariablePhabs(abundances=a), nH="nH", **_ELEMENTS),
+    "vphabs": _absorbing(_vphabs, nH="nH", **_ELEMENTS),
     "wabs": _of(absorption.Wabs, nH="nH"),
     "zpcfabs": _absorbing(
-        lambda a: absorption.Phabs(covering=0.5, abundances=a), nH="nH", CvrFract=_COVERED, Redshift="z"
+        _partly_covered, nH="nH", CvrFract=_COVERED, Redshift="z"
     ),
-    "zphabs": _absorbing(lambda a: absorption.Phabs(abundances=a), nH="nH", Redshift="z"),
-    "ztbabs": _absorbing(lambda a: absorption.TBabs(abundances=a, grains=False), nH="nH", Redshift="z"),
-    "zvphabs": _absorbing(lambda a: absorption.VariablePhabs(abundances=a), nH="nH", **_ELEMENTS, Redshift="z"),
+    "zphabs": _absorbing(_phabs, nH="nH", Redshift="z"),
+    "ztbabs": _absorbing(lambda a, _: absorption.TBabs(abundances=a, grains=False), nH="nH", Redshift="z"),
+    "zvphabs": _absorbing(_vphabs, nH="nH", **_ELEMENTS, Redshift="z"),
     "zwabs": _of(absorption.Wabs, nH="nH", Redshift="z"),
 }  # fmt: skip
 _CONVOLUTION: dict[str, Form] = {
@@ -214,11 +226,13 @@ class AbstractForm(AbstractComponent):
 
     form: ClassVar[Form]
     abundances: str = eqx.field(static=True, default="", kw_only=True)
+    cross_sections: str = eqx.field(static=True, default="", kw_only=True)
     template: AbstractSpectrum | None = eqx.field(default=None, kw_only=True, metadata={"saved": False})  # holds tables
 
     def __post_init__(self) -> None:
         if self.template is None:
-            self.template = self.form.make(*[self.abundances or "angr"] * self.form.absorbs)
+            settings = (self.abundances or "angr", self.cross_sections or "vern")
+            self.template = self.form.make(*settings) if self.form.absorbs else self.form.make()
 
     def ours(self) -> Any:
         """The same made of components of ours."""
@@ -267,7 +281,7 @@ class _MultiplicativeForm(AbstractForm, AbstractMultiplicative):
 def form_class(name: str) -> type[AbstractForm]:
     """The component class of XSPEC's name, in lower case."""
     form = FORMS[name]
-    template = form.make(*["angr"] * form.absorbs)
+    template = form.make("angr", "vern") if form.absorbs else form.make()
     bases = {"additive": _AdditiveForm, "multiplicative": _MultiplicativeForm, "convolution": _ConvolutionForm}
     table = {}
     for theirs, to in form.parameters.items():

@@ -19,6 +19,8 @@ from jaxspec.spectra import Phabs, PowerLaw, TBabs, VariablePhabs, Wabs
         (Phabs(abundances="lodd"), 1.65105),
         (Phabs(abundances="aspl"), 1.72008),
         (Phabs(abundances="grsa"), 2.08118),
+        (Phabs(cross_sections="bcmc"), 2.59124),
+        (Phabs(abundances="wilm", cross_sections="bcmc"), 1.77096),
         (TBabs(abundances="angr"), 2.53233),
         (TBabs(), 1.73755),
         (TBabs(abundances="lodd"), 1.68320),
@@ -81,6 +83,8 @@ def test_a_set_of_abundances_is_shown_and_an_unknown_one_named():
     assert repr(TBabs(nH=2, abundances="angr")) == "TBabs(nH=2, z=0, covering=1, abundances='angr')"
     with pytest.raises(KeyError, match="no set of abundances is called 'wilms'; did you mean 'wilm'"):
         TBabs(abundances="wilms")
+    with pytest.raises(KeyError, match="no set of cross-sections is called 'obcm'; did you mean 'bcmc'"):
+        Phabs(cross_sections="obcm")
 
 
 @pytest.mark.parametrize("component", [TBabs(), Phabs()])
@@ -95,3 +99,13 @@ def test_the_guided_search_finds_the_interval_of_every_energy(component, dtype):
     x = between[steep >= 0.5 * margin].astype(dtype)
     tolerance = 1e-3 if dtype is np.float32 else 1e-11
     assert_allclose(component.log_cross_section(jnp.asarray(x)), np.interp(x, knots, values), rtol=0, atol=tolerance)
+
+
+def test_the_other_cross_sections_are_those_of_xspec_at_all_energies():
+    # XSPEC 12.15's library (PyPI xspectrampoline 0.1.5): phabs with abund angr, xsect bcmc; 1e-22 cm2 per hydrogen atom.
+    energy = np.array([0.1, 0.3, 0.7, 2.0, 8.0, 30.0])
+    expected = np.array([609.261, 29.3971, 5.14942, 0.455256, 0.0209482, 0.000415327])
+    component = Phabs(cross_sections="bcmc")
+    assert_allclose(np.exp(component.log_cross_section(jnp.log(energy))), expected, rtol=1e-4)
+    one = VariablePhabs(cross_sections="bcmc")
+    assert_allclose(np.exp(one.log_cross_section(jnp.log(energy))), expected, rtol=1e-4)
