@@ -102,7 +102,7 @@ def test_the_guided_search_finds_the_interval_of_every_energy(component, dtype):
 
 
 def test_the_other_cross_sections_are_those_of_xspec_at_all_energies():
-    # XSPEC 12.15's library (PyPI xspectrampoline 0.1.5): phabs with abund angr, xsect bcmc; 1e-22 cm2 per hydrogen atom.
+    # XSPEC 12.15's library (PyPI xspectrampoline 0.1.5): phabs with abund angr, xsect bcmc; 1e-22 cm2.
     energy = np.array([0.1, 0.3, 0.7, 2.0, 8.0, 30.0])
     expected = np.array([609.261, 29.3971, 5.14942, 0.455256, 0.0209482, 0.000415327])
     component = Phabs(cross_sections="bcmc")
