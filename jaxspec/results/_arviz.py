@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import arviz
@@ -40,3 +41,26 @@ def _log_likelihoods(density: Any, points: jax.Array) -> jax.Array:
         return density.saturated - 0.5 * density.statistic_per_bin(density.expected_counts(values))
 
     return jax.lax.map(one, points, batch_size=1024)
+
+
+def loo(result: Result) -> tuple[float, float, float, float]:
+    """PSIS-LOO over all bins: expected log predictive density, its standard error, effective parameters, worst k."""
+    samples = result.chains()
+    values = np.concatenate(list(_per_bin(result, samples).values()), axis=-1)
+    draws = {"draws": samples[..., 0]}
+    if int(importlib.metadata.version("arviz").split(".")[0]) < 1:
+        data = arviz.from_dict(posterior=draws, log_likelihood={"bins": values})
+    else:
+        data = arviz.from_dict({"posterior": draws, "log_likelihood": {"bins": values}})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of large k: the caller has it
+        found: Any = arviz.loo(data, pointwise=True)
+    elpd, p = (getattr(found, name, None) for name in ("elpd_loo", "p_loo"))
+    elpd, p = (found.elpd, found.p) if elpd is None or p is None else (elpd, p)
+    return float(elpd), float(found.se), float(p), float(np.max(np.asarray(found.pareto_k)))
+
+
+def log_likelihood_per_bin(result: Result) -> np.ndarray:
+    """(n_draws, n_bins) of all observations."""
+    samples = result.chains()
+    return np.asarray(_log_likelihoods(result.problem.density, samples.reshape(-1, samples.shape[-1])))

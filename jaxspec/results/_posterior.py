@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,18 @@ from jaxspec.results._table import text
 
 _MAX_R_HAT = 1.01  # Vehtari et al. 2021
 _MIN_ESS = 400
+
+
+_MAX_PARETO_K = 0.7
+
+
+class Predictive(NamedTuple):
+    """How well a model predicts bins that it has not seen; differences between models are what counts."""
+
+    elpd: float  # expected log predictive density of all bins: larger is better
+    error: float
+    effective_parameters: float
+    worst_k: float = float("nan")  # of the Pareto tails, for LOO
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -131,6 +144,55 @@ class Posterior(Result):
         """The log-likelihood of each draw, shape (chains, draws)."""
         values = _log_likelihoods(self.problem.density, jnp.asarray(self.points))
         return np.asarray(values).reshape(self.samples.shape[:2])
+
+    @property
+    def dic(self) -> float:
+        r"""The deviance information criterion, from the likelihood alone, at the mean of the free parameters.
+
+        $-2 \ln L(\bar\theta) + 2 p$, with $p = 2 [\ln L(\bar\theta) - \overline{\ln L}]$ effective parameters.
+
+        **Reference:** Spiegelhalter et al. 2002, J. R. Stat. Soc. B 64, 583.
+        """
+        centre = {name: float(self.draws(name).mean()) for name in self.problem.names}
+        best = float(self.problem.log_likelihood(centre))
+        return -2 * best + 4 * (best - float(self.log_likelihood.mean()))
+
+    def waic(self) -> Predictive:
+        """The widely applicable information criterion, over bins.
+
+        **Reference:** Watanabe 2010, J. Mach. Learn. Res. 11, 3571; Vehtari, Gelman & Gabry 2017, eq. 11 and 12.
+        """
+        from jaxspec.results import _arviz
+
+        values = _arviz.log_likelihood_per_bin(self)
+        top = values.max(axis=0)
+        variances = values.var(axis=0, ddof=1)
+        each = top + np.log(np.mean(np.exp(values - top), axis=0)) - variances
+        return Predictive(float(each.sum()), float(np.sqrt(len(each) * each.var())), float(variances.sum()))
+
+    def loo(self) -> Predictive:
+        """Leave-one-out cross-validation over bins, by Pareto-smoothed importance sampling of arviz.
+
+        Warns where the Pareto k of a bin is over 0.7: its prediction from the draws cannot be trusted.
+
+        **Reference:** Vehtari, Gelman & Gabry 2017, Stat. Comput. 27, 1413.
+        """
+        from jaxspec.results import _arviz
+
+        found = Predictive(*_arviz.loo(self))
+        if found.worst_k > _MAX_PARETO_K:
+            warnings.warn(f"loo: the Pareto k of a bin is {found.worst_k:.2f}, over {_MAX_PARETO_K}", stacklevel=2)
+        return found
+
+    def log_bayes_factor(self, other: Posterior) -> tuple[float, float]:
+        """ln of the ratio of this model's evidence to that of the other, and its error.
+
+        Raises `ValueError` where one has no evidence: sample it by nested sampling.
+        """
+        if self.log_evidence is None or other.log_evidence is None:
+            raise ValueError("a Bayes factor needs two evidences: sample with NestedSlice(...) or UltraNest(...)")
+        (first, error), (second, other_error) = self.log_evidence, other.log_evidence
+        return first - second, float(np.hypot(error, other_error))
 
     def _summary(self) -> list[str]:
         chains, draws = self.samples.shape[:2]
