@@ -9,7 +9,10 @@ parameters, 300 to 3000 source counts per second over a Poisson background; W st
 from __future__ import annotations
 
 import argparse
+import json
 import resource
+import subprocess
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -42,6 +45,8 @@ def spectra(n: int, seed: int = 0) -> tuple[Model, list[Observation]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sizes", type=int, nargs="*", default=[100, 1000, 10_000])
+    parser.add_argument("--threeml", action="store_true", help="fit the same spectra one by one in 3ML, too")
+    parser.add_argument("--python", default=Path(__file__).parent / ".env-threeml/bin/python", help="that has 3ML")
     parser.add_argument("--alone", type=int, default=20, help="spectra that are fitted alone, for comparison")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -73,6 +78,21 @@ def main() -> None:
     values = [[best.values[name] for name in names] for best in results]
     differences = np.abs(table[names].to_numpy()[: len(alone)] / np.array(values) - 1).max(axis=1)
     print(f"largest relative difference of a value: median {np.median(differences):.1e}, worst {differences.max():.1e}")
+    if arguments.threeml:
+        with tempfile.TemporaryDirectory() as folder:
+            for observation in alone:
+                observation.to_ogip(Path(folder) / f"s{int(observation.name):03d}.pha")
+            script = Path(__file__).with_name("threeml_population.py")
+            process = subprocess.run(
+                [arguments.python, script, folder], cwd=folder, capture_output=True, text=True, check=True
+            )
+        theirs = json.loads(process.stdout.splitlines()[-1])
+        second = np.median(theirs["cpu"])
+        print(
+            f"3ML: {1e3 * second:.0f} ms of CPU each: {1e3 * second / cpu[1]:.0f} times ours, covariance on both sides"
+        )
+        better = np.array(theirs["minus_lnL"]) + table["ln L"].to_numpy()[: len(alone)]
+        print(f"ln L that we reach above theirs: median {np.median(better):.4f}, least {better.min():.4f}")
 
 
 if __name__ == "__main__":

@@ -20,9 +20,11 @@ from jaxspec.inference import (
     lower_limit,
     profile_errors,
     sample,
+    sample_population,
     upper_limit,
 )
 from jaxspec.methods import NUTS, NestedSlice, UltraNest
+from jaxspec.populations import Population
 from jaxspec.problem import Problem
 from jaxspec.quantities import Derived, EquivalentWidth, Flux, Luminosity
 from jaxspec.results import BestFit, Catalogue, Posterior, compare, load
@@ -47,6 +49,7 @@ __all__ = [
     "NestedSlice",
     "Observation",
     "PointSource",
+    "Population",
     "Posterior",
     "Problem",
     "RepairWarning",
@@ -65,6 +68,7 @@ __all__ = [
     "profile_errors",
     "read_each",
     "sample",
+    "sample_population",
     "simulate",
     "simulate_each",
     "spectra",

@@ -15,6 +15,7 @@ ORDER = (
     "quadrature",
     "parameters",
     "methods",
+    "populations",
     "progress",
     "spectra",
     "calibration",

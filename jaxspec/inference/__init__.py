@@ -5,6 +5,7 @@ from jaxspec.inference._contour import contour
 from jaxspec.inference._errors import lower_limit, profile_errors, upper_limit
 from jaxspec.inference._fit import fit
 from jaxspec.inference._forecast import forecast
+from jaxspec.inference._hierarchy import sample_population
 from jaxspec.inference._population import fit_each
 from jaxspec.inference._sample import sample
 
@@ -19,5 +20,6 @@ __all__ = [
     "lower_limit",
     "profile_errors",
     "sample",
+    "sample_population",
     "upper_limit",
 ]

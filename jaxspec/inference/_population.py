@@ -63,13 +63,8 @@ def fit_each(
     """
     if use_priors:
         model.require_priors()
-    if model.backgrounds:
-        raise ValueError("fit_each knows no BackgroundModel: fit these spectra one by one")
-    for calibration in model.calibrations:
-        effects = effects_of(model, calibration.name)
-        if effects is not None and effects.gain:
-            raise ValueError(f"fit_each knows no gain (calibration of {calibration.name!r}): freeze it at 1 and 0")
-    entries = _named(observations)
+    require_simple(model)
+    entries = entries_of(observations)
     if model.backgrounds or any(o.background_models for entry in entries.values() for o in observations_of(entry)):
         raise ValueError("fit_each knows no models of backgrounds: fit such spectra one by one")
     held = model.columns(values or {})
@@ -85,7 +80,17 @@ def fit_each(
     return Catalogue(model, entries, held, Rows.joined(rows), flux_names, flux_units, use_priors)
 
 
-def _named(given: Any) -> dict[str, Any]:
+def require_simple(model: Model) -> None:
+    """Raises `ValueError` for what populations do not know."""
+    if model.backgrounds:
+        raise ValueError("fit_each knows no BackgroundModel: fit these spectra one by one")
+    for calibration in model.calibrations:
+        effects = effects_of(model, calibration.name)
+        if effects is not None and effects.gain:
+            raise ValueError(f"fit_each knows no gain (calibration of {calibration.name!r}): freeze it at 1 and 0")
+
+
+def entries_of(given: Any) -> dict[str, Any]:
     """The observations of each spectrum by its name."""
     if isinstance(given, Mapping):
         entries = dict(given)
@@ -145,6 +150,11 @@ def _bytes_each(first: tuple[Observation, ...], entries: Sequence[Any]) -> int:
     return sum(8 * channels * (8 + (0 if shared else energies)) for channels, energies in shapes)
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _run(tasks: Sequence[Task], checkpoint: Checkpoint | None, advance: Any) -> list[Rows]:
     """Chunks in as many threads as there are cores: compiled programs leave Python alone."""
     ends = list(itertools.accumulate(len(task.entries) for task in tasks))
@@ -155,8 +165,7 @@ def _run(tasks: Sequence[Task], checkpoint: Checkpoint | None, advance: Any) -> 
         else {i: checkpoint.finished[s] for i, s in enumerate(spans) if s in checkpoint.finished}
     )
     advance(sum(len(rows) for rows in results.values()))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with concurrent.futures.ThreadPoolExecutor(max(1, min(cores, len(tasks)))) as pool:
+    with concurrent.futures.ThreadPoolExecutor(max(1, min(cores(), len(tasks)))) as pool:
         futures = {pool.submit(fit_chunk, task): i for i, task in enumerate(tasks) if i not in results}
         try:
             for future in concurrent.futures.as_completed(futures):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._style import DATA, Picture, styled
+from ._style import DATA, IGNORED, TOTAL, Picture, styled
 
 
 @dataclass(frozen=True)
@@ -69,3 +69,36 @@ def _points(ax, x: np.ndarray, y: np.ndarray, x_errors: np.ndarray, y_errors: np
 def _spans_decades(values: np.ndarray) -> bool:
     good = values[np.isfinite(values)]
     return bool(len(good) and np.all(good > 0) and good.max() > 10 * good.min())
+
+
+@styled
+def population(
+    values: np.ndarray,
+    mean: np.ndarray,
+    width: np.ndarray,
+    *,
+    label: str,
+    log: bool,
+    figsize: tuple[float, float] | None,
+) -> Picture:
+    """A histogram of members' values, and normal distributions of these means and widths, (n_draws,), on top."""
+    figure = Picture(figsize=figsize or (5.6, 4.2), layout="constrained")
+    ax = figure.add_subplot()
+    x = np.log(values) if log else values
+    low, high = min(x.min(), np.median(mean - 3.2 * width)), max(x.max(), np.median(mean + 3.2 * width))
+    grid = np.linspace(low, high, 200)
+    thinned = slice(None, None, max(1, len(mean) // 2000))
+    away = (grid - mean[thinned, None]) / width[thinned, None]
+    density = np.exp(-0.5 * away**2) / (np.sqrt(2 * np.pi) * width[thinned, None])
+    bins = np.linspace(low, high, int(np.clip(2 * np.sqrt(len(x)), 8, 60)) + 1)
+    scale = len(x) * (bins[1] - bins[0])
+    draw = np.exp if log else np.asarray
+    ax.hist(draw(x), draw(bins).tolist(), color=IGNORED, alpha=0.45, label="members")
+    band = scale * np.quantile(density, [0.16, 0.5, 0.84], axis=0)
+    ax.fill_between(draw(grid), band[0], band[2], color=TOTAL, alpha=0.35, linewidth=0, label="population, 68 %")
+    ax.plot(draw(grid), band[1], color=TOTAL)
+    if log:
+        ax.set_xscale("log")
+    ax.set(xlabel=label, ylabel="Spectra per bin")
+    ax.legend()
+    return figure

@@ -4,6 +4,7 @@ from jaxspec.results._bestfit import BestFit
 from jaxspec.results._bootstrap import Bootstrap, Coverage, LikelihoodRatio
 from jaxspec.results._catalogue import Catalogue, compare
 from jaxspec.results._io import load
+from jaxspec.results._population import PopulationPosterior
 from jaxspec.results._posterior import Posterior
 from jaxspec.results._profiles import Contour, ProfileErrors
 
@@ -14,6 +15,7 @@ __all__ = [
     "Contour",
     "Coverage",
     "LikelihoodRatio",
+    "PopulationPosterior",
     "Posterior",
     "ProfileErrors",
     "compare",
