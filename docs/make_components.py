@@ -1,6 +1,7 @@
 """Writes `docs/components/`: a page for each spectral component from its docstring, with a picture, and a table of all.
 
-    python docs/make_components.py
+    python docs/make_components.py              # pages, and pictures that are missing
+    python docs/make_components.py --pictures   # all pictures again
 
 Run it after a docstring or a parameter changes; a test compares the pages with what it would write.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +217,7 @@ SHOWN = {
 
 
 def main() -> None:
-    """Writes every page and picture, and removes what belongs to no component."""
+    """Writes every page, and removes what belongs to no component."""
     (FOLDER / "images").mkdir(parents=True, exist_ok=True)
     texts = pages()
     for old in (*FOLDER.glob("*.md"), *FOLDER.glob("images/*.png")):
@@ -224,7 +226,9 @@ def main() -> None:
     for file, text in texts.items():
         (FOLDER / file).write_text(text)
     for name, cls in exported().items():
-        picture(name, cls, FOLDER / "images" / f"{name}.png")
+        path = FOLDER / "images" / f"{name}.png"
+        if "--pictures" in sys.argv or not path.exists():
+            picture(name, cls, path)
 
 
 if __name__ == "__main__":
