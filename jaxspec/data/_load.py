@@ -30,9 +30,9 @@ class Loader:
         self.given = {"BACKFILE": background, "RESPFILE": response, "ANCRFILE": arf}
         self.responses: dict[tuple[str, str], tuple[Response, list[Repair]]] = {}
 
-    def file(self, spectrum: Spectrum, keyword: str, argument: str) -> Address | None:
+    def file(self, spectrum: Spectrum, keyword: str, argument: str, given: Any = None) -> Address | None:
         """The file that the user gives in place of a keyword, or that the keyword names."""
-        given = self.given[keyword]
+        given = self.given[keyword] if given is None else given
         if given is not None:
             return None if names_no_file(given) else address(given)
         named = spectrum.files[keyword]
@@ -88,9 +88,16 @@ class Loader:
 
     def background(self, spectrum: Spectrum, repairs: list[Repair]) -> Background | None:
         given = self.given["BACKFILE"]
+        if isinstance(given, (list, tuple)):
+            found = [self.one_background(spectrum, each, repairs) for each in given]
+            return Background.pooled(*(each for each in found if each is not None))
+        return self.one_background(spectrum, given, repairs)
+
+    def one_background(self, spectrum: Spectrum, given: Any, repairs: list[Repair]) -> Background | None:
+        """A background that is given, or the one that the file names."""
         if isinstance(given, Background):
             return given
-        file = self.file(spectrum, "BACKFILE", "background")
+        file = self.file(spectrum, "BACKFILE", "background", given)
         if file is None:
             return beside(spectrum) if given is None else None
         rows = file.number

@@ -12,6 +12,7 @@ from . import _selection
 from ._background_model import response_for
 from ._bias import background_bias
 from ._checks import BY_USER, check_counts, check_parts, check_variance, choose_statistic
+from ._pooled import pooled
 from ._response import Response
 from ._selectable import Selectable
 from ._selection import Selection
@@ -40,6 +41,17 @@ class Background:
 
     def __post_init__(self) -> None:
         check_counts(self)
+
+    @classmethod
+    def pooled(cls, *regions: Background) -> Background:
+        """Several background regions as one: the counts of all, and the sum of their exposures times area and size.
+
+        Where a background is the same per second, area and size, that is all that they tell of it. Errors and
+        systematic errors add in squares; with those of one Gaussian, all are.
+
+        Raises `ValueError` for none, and for different numbers of channels.
+        """
+        return cls(**pooled(regions))
 
     def __repr__(self) -> str:
         kind = "Poisson" if self.errors is None else "Gaussian"
@@ -106,7 +118,8 @@ class Observation(Selectable):
         """Read a PHA file and the background, response and ARF files that it names.
 
         `background` (a path or `Background`), `response` (a path or `Response`) and `arf` (a path) take the
-        place of the files named by BACKFILE, RESPFILE and ANCRFILE; the string "none" stands for no file.
+        place of the files named by BACKFILE, RESPFILE and ANCRFILE; the string "none" stands for no file. A list
+        of backgrounds is pooled to one (`Background.pooled`).
         `row`, from 1, picks the spectrum of a type II file. Named files are looked for beside the PHA file
         first.
 

@@ -66,7 +66,8 @@ class Response:
     ) -> Response:
         """Read an RSP file, or an RMF file and its ARF file; gzip too.
 
-        A file with several matrices (RSP2) needs one of: `number`, counted from 1; `time` in seconds of the
+        Matrices that are parts of one response (XRISM's split RMF) are added up. A file with several whole ones (RSP2)
+        needs one of: `number`, counted from 1; `time` in seconds of the
         mission's clock, which picks the matrix valid then; `time=(start, stop)`, which weights every matrix
         by its share of that exposure; `weights`, one for each matrix (counts or exposures), scaled to the
         sum 1.
@@ -205,6 +206,7 @@ def load_response(
 ) -> Response:
     """`Response.from_ogip` without the warning; what was repaired is added to `repairs`."""
     from ._rmf import read_response_file
+    from ._split import added, is_split
 
     file = address(path)
     number = file.number if number is None else number
@@ -213,9 +215,13 @@ def load_response(
     before = len(repairs)
     content = read_response_file(file, repairs, number)
     name = str(file.path)
-    shares = _shares(content, name, time, weights)
-    first = content.matrices[int(np.argmax(shares))]
-    values = sum(share * matrix.values for share, matrix in zip(shares, content.matrices) if share > 0)
+    if number is time is weights is None and is_split(content):
+        first, values = added(content)
+        repairs.append(Repair(f"{name}: {len(content.matrices)} matrices are parts of one response, added up"))
+    else:
+        shares = _shares(content, name, time, weights)
+        first = content.matrices[int(np.argmax(shares))]
+        values = sum(share * matrix.values for share, matrix in zip(shares, content.matrices) if share > 0)
     if arf is not None:
         values = _with_area(values, first, arf, repairs)
     elif first.kind == "REDIST":

@@ -1,6 +1,8 @@
+import warnings
+
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from ogip_files import MATRIX, bounds_table, matrix_table, save, spectrum_table, table
 
 from jaxspec.data import Background, Observation, RepairWarning, Response
@@ -193,3 +195,34 @@ def test_repairs_of_every_file_are_told_by_info_and_warned_of_once(build):
     ):
         assert part in info
     assert "no ARF was given" in info
+
+
+# -- several backgrounds -----------------------------------------------------------------------------------------------
+
+
+def test_several_background_files_are_pooled(build):
+    rmf = build.rmf()
+    first = build.pha({"COUNTS": ("J", [8, 0, 4, 2])}, {"EXPOSURE": 20.0, "BACKSCAL": 3.0}, name="b1.pha")
+    second = build.pha({"COUNTS": ("J", [1, 1, 0, 5])}, {"EXPOSURE": 5.0, "BACKSCAL": 2.0}, name="b2.pha")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RepairWarning)
+        seen = Observation.from_ogip(build.pha(), background=[first, second], response=rmf)
+    assert_array_equal(seen.background.counts, [9, 1, 4, 7])
+    # 10 s in a region of size 1, over 20 s in one of size 3 and 5 s in one of size 2.
+    assert_allclose(seen.selection().ratio, 10 / (20 * 3 + 5 * 2), rtol=1e-14)
+    assert seen.statistic == "wstat"
+    assert "b1.pha" in seen.background.name
+    assert "b2.pha" in seen.background.name
+
+
+def test_errors_of_pooled_backgrounds_add_in_squares():
+    poisson = Background([4.0, 9.0], 10.0, systematic=[0.5, 0.0])
+    gaussian = Background([1.0, 2.0], 10.0, errors=[1.5, 4.0], area_scale=[1.0, 3.0])
+    both = Background.pooled(poisson, gaussian)
+    assert_allclose(both.errors, [2.5, 5.0], rtol=1e-14)
+    assert_allclose(both.systematic, [2 / 5, 0.0], rtol=1e-14)
+    assert_allclose(both.exposure * both.back_scale, [20.0, 40.0], rtol=1e-14)
+    with pytest.raises(ValueError, match="have 2 and 1 channels: only those of the same channels can be pooled"):
+        Background.pooled(poisson, Background([1.0], 1.0))
+    with pytest.raises(ValueError, match="pooled takes backgrounds, and got none"):
+        Background.pooled()

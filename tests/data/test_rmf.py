@@ -368,3 +368,52 @@ def test_a_million_groups_load_in_seconds(build):
     response = Response.from_ogip(build.rmf(change, {"TLMIN4": 0}, channels))
     assert response.matrix.nnz == rows * groups
     assert response.matrix[6, 17] == 4
+
+
+# -- a matrix in parts, as that of XRISM -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def split(build):
+    """A core on three photon bins, and a tail on two wider ones that do not reach as far."""
+
+    def write(tail=(0.03125, 0.0625), header=None, high=(3.0, 4.0)):
+        words = {"HDUCLAS3": "REDIST"} | (header or {})
+        wide = {
+            "ENERG_LO": ("D", [1.0, 3.0], "keV"),
+            "ENERG_HI": ("D", list(high), "keV"),
+            "N_GRP": ("I", [1, 1]),
+            "F_CHAN": ("I", [1, 2]),
+            "N_CHAN": ("I", [1, 1]),
+            "MATRIX": ("D", list(tail)),
+        }
+        parts = matrix_table({}, words), matrix_table(wide, words)
+        return save(build.folder / "split.rmf", bounds_table(), *parts)
+
+    return write
+
+
+def test_parts_of_a_matrix_are_added_on_the_finest_photon_bins(split):
+    response = Response.from_ogip(split(), build_arf(split))
+    expected = MATRIX + np.array([[0.03125, 0.03125, 0], [0, 0, 0.0625], [0, 0, 0], [0, 0, 0]])
+    assert_array_equal(response.matrix.toarray(), expected * [10.0, 20.0, 40.0])
+    assert any("2 matrices are parts of one response, added up" in text for text in response.repairs)
+
+
+def build_arf(split):
+    return save(split().with_name("split.arf"), area_table())
+
+
+def test_one_part_can_still_be_chosen(split):
+    with pytest.warns(RepairWarning, match="no effective area"):
+        assert_array_equal(Response.from_ogip(split(), number=1).matrix.toarray(), MATRIX)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"tail": (0.5, 0.5)}, {"header": {"TSTART": 0.0, "TSTOP": 1.0}}, {"high": (2.5, 4.0)}],
+    ids=["whole", "of a time", "other bins"],
+)
+def test_matrices_that_are_no_parts_are_not_added(split, change):
+    with pytest.raises(ValueError, match=r"the file has 2 matrices .* choose one by number="):
+        Response.from_ogip(split(**change))

@@ -1,3 +1,7 @@
+import json
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -90,3 +94,35 @@ def test_a_file_that_exists_is_kept_unless_told_otherwise(observation, tmp_path)
     with pytest.raises(FileExistsError, match="give overwrite=True"):
         observation.response.to_ogip(path.with_suffix(".rsp"))
     assert observation.to_ogip(tmp_path, overwrite=True) == path
+
+
+THREEML = Path(__file__).parents[2] / "benchmarks/.env-threeml/bin/python"
+READ_BY_3ML = """
+import json, logging, sys
+logging.disable(logging.CRITICAL)
+from threeML import OGIPLike
+made = []
+for arf, response in ((None, "a.rsp"), ("b.arf", "b.rmf")):
+    read = OGIPLike("a", "a.pha", background="a_bkg.pha", response=response, arf_file=arf, verbose=False)
+    scale = [read.exposure, read.background_exposure, read.scale_factor]
+    counts = [read.observed_counts.tolist(), read.background_counts.tolist()]
+    made.append([*counts, list(map(float, scale)), read.response.matrix.tolist()])
+print(json.dumps(made))
+"""
+
+
+@pytest.mark.skipif(not THREEML.exists(), reason="3ML is not installed: benchmarks/setup_threeml.sh makes it")
+def test_3ml_reads_what_is_written(tmp_path):
+    response = Response.from_ogip(Path(__file__).parents[2] / "notebooks/data/demo.rsp")
+    rng = np.random.default_rng(3)
+    background = Background(rng.poisson(50.0, 128), 500.0, back_scale=2.0)
+    observation = Observation(rng.poisson(20.0, 128), response, 100.0, background)
+    observation.to_ogip(tmp_path / "a.pha")
+    response.to_ogip(tmp_path / "b.rmf", tmp_path / "b.arf")
+    done = subprocess.run([THREEML, "-c", READ_BY_3ML], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for counts, behind, scale, matrix in json.loads(done.stdout.splitlines()[-1]):
+        assert_array_equal(counts, observation.counts)
+        assert_array_equal(behind, background.counts)
+        assert_allclose(scale, [100.0, 500.0, 0.1], rtol=1e-12)
+        assert_allclose(matrix, response.matrix.toarray(), rtol=1e-12)

@@ -224,7 +224,7 @@ def test_wrong_input_is_told(model, observations):
     gain = Model(*model.sources, Calibration("0")).thaw("0.calibration.gain_slope")
     with pytest.raises(ValueError, match="fit_each knows no gain"):
         fit_each(gain, observations[:2])
-    with pytest.raises(ValueError, match="fit_each knows no models of backgrounds"):
+    with pytest.raises(ValueError, match="fit_each knows no BackgroundModel"):
         fit_each(model, [observations[0].with_background_model("sky")])
     with pytest.raises(ValueError, match="no prior for"):
         fit_each(model, observations[:2], use_priors=True)
