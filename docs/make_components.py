@@ -20,7 +20,7 @@ import numpy as np
 import jaxspec.spectra as spectra
 from jaxspec import parameters
 from jaxspec.spectra import AbstractComponent
-from jaxspec.spectra._xspec_forms import FORMS
+from jaxspec.spectra._xspec_forms import FORMS, form_class
 
 FOLDER = Path(__file__).parent / "components"
 KINDS = {
@@ -78,9 +78,9 @@ def named_by(cls: type[AbstractComponent], program: str) -> set[str]:
 def xspec_names() -> dict[str, set[str]]:
     """What `xspec("...")` knows, by the component that it is made of."""
     names: dict[str, set[str]] = {}
-    for name, form in FORMS.items():
-        made = form.make("angr") if form.absorbs else form.make()
-        classes = {type(component).__name__ for component in made.components().values()}
+    for name in FORMS:
+        made: Any = form_class(name)()
+        classes = {type(component).__name__ for component in made.ours().components().values()}
         for cls in classes - {"Redshift", "PartialCovering", "Constant"} or classes:
             names.setdefault(cls, set()).add(name)
     return names
