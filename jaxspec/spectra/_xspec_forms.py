@@ -14,7 +14,18 @@ from jaxspec import parameters
 from jaxspec.parameters import Declaration
 from jaxspec.quadrature import Bins, Points
 from jaxspec.spectra import _absorption as absorption
-from jaxspec.spectra import _bremsstrahlung, _broken, _bursts, _curved, _disks, _lines, _powerlaws, _thermal
+from jaxspec.spectra import (
+    _bremsstrahlung,
+    _broken,
+    _bursts,
+    _curved,
+    _disks,
+    _extinction,
+    _lines,
+    _powerlaws,
+    _thermal,
+    _wavelength_lines,
+)
 from jaxspec.spectra import _convolutions as convolutions
 from jaxspec.spectra import _factors as factors
 from jaxspec.spectra import _redistribution as redistribution
@@ -108,6 +119,10 @@ _ELEMENTS = {
     for name in ("He", "C", "N", "O", "Ne", "Na", "Mg", "Al", "Si", "S", "Cl", "Ar", "Ca", "Cr", "Fe", "Co", "Ni")
 }
 _ADDITIVE: dict[str, Form] = {
+    "agauss": _of(
+        lambda: _wavelength_lines.GaussianLineWavelength(K=1, wavelength=10, sigma=1),
+        LineE="wavelength", Sigma="sigma", norm="K",
+    ),
     "bbody": _of(lambda: _thermal.BlackbodyLuminosity(K=1, kT=3), kT="kT", norm="K"),
     "bbodyrad": _of(lambda: _thermal.BlackbodyRadius(K=1, kT=3), kT="kT", norm="K"),
     "bknpower": _of(
@@ -170,6 +185,7 @@ _MULTIPLICATIVE: dict[str, Form] = {
     "pcfabs": _absorbing(_partly_covered, nH="nH", CvrFract=_COVERED),
     "phabs": _absorbing(_phabs, nH="nH"),
     "plabs": _of(factors.PowerLawFactor, index="-index", coef="K"),
+    "redden": _of(_extinction.GalacticExtinction, E_BmV="E_BV"),
     "smedge": _of(factors.SmearedEdge, edgeE="energy", MaxTau="depth", index="index", width="width"),
     "spexpcut": _of(factors.SuperExponentialCutoff, Ecut="cutoff", alpha="alpha"),
     "tbabs": _absorbing(lambda a, _: absorption.TBabs(abundances=a), nH="nH"),
@@ -208,8 +224,9 @@ FORMS: dict[str, Form] = {
     **{
         name: _shifted(_ADDITIVE[plain])
         for name, plain in {
-            "zbbody": "bbody", "zbknpower": "bknpower", "zbremss": "bremss", "zcutoffpl": "cutoffpl",
-            "zgauss": "gaussian", "zlogpar": "logpar", "zpowerlw": "powerlaw", "zvoigt": "voigt",
+            "zagauss": "agauss", "zbbody": "bbody", "zbknpower": "bknpower", "zbremss": "bremss",
+            "zcutoffpl": "cutoffpl", "zgauss": "gaussian", "zlogpar": "logpar",
+            "zpowerlw": "powerlaw", "zvoigt": "voigt",
         }.items()
     },
     **_MULTIPLICATIVE,

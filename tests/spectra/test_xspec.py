@@ -17,6 +17,7 @@ from jaxspec.spectra import (
     Constant,
     DiskBlackbody,
     Edge,
+    GalacticExtinction,
     GaussianLine,
     PartialCovering,
     PowerLaw,
@@ -32,7 +33,7 @@ SHARED = Path(__file__).parents[3] / "shared/reference/xspec_models.json"
 ENERGY = np.geomspace(0.5, 15.0, 9)
 BINS = Bins.of(ENERGY[:-1], ENERGY[1:])
 CONVOLUTIONS = [name for name in FORMS if form_class(name).kind == "convolution"]
-LISTED = [name for name in FORMS if name not in CONVOLUTIONS]
+LISTED = [name for name in FORMS if name not in (*CONVOLUTIONS, "redden")]  # redden is 1 at X-ray energies
 
 # XSPEC's rule for bins, where it is not an integral or the value at the energy: the mean of the values at the edges.
 EDGES = ("bbody", "bbodyrad", "zbbody", "bremss", "vbremss", "zbremss", "cyclabs", "edge", "zedge", "expabs", "smedge")
@@ -196,3 +197,12 @@ def test_tables_of_absorbers_are_arguments_of_compiled_programs():
     spectrum = jax.tree.map(jnp.asarray, xspec("tbabs*powerlaw"))
     program = jax.jit(lambda spectrum: spectrum(ENERGY))
     assert len(program.lower(spectrum).as_text()) < 100_000
+
+
+def test_extinction_is_that_of_the_component_of_ours():
+    light = np.array([0.002, 0.005])
+    assert_allclose(
+        xspec("redden*powerlaw", {"redden.E_BmV": 0.3})(light),
+        (GalacticExtinction(E_BV=0.3) * PowerLaw(K=1, index=-1))(light),
+        rtol=1e-13,
+    )
