@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from typing import Any
 
@@ -16,9 +17,11 @@ from jaxspec.quadrature import spread_normally
 from jaxspec.results import BestFit
 
 N_STARTS = 8
+_SAME = 0.01  # of ln L: climbs that end so close have found the same maximum
+_FAR_BELOW = 50.0  # of ln L: a lesser maximum that nobody asks for
 
 
-def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -> BestFit:
+def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS, method: Any = None) -> BestFit:
     """The maximum of the likelihood, or of likelihood times prior.
 
     Several damped Gauss-Newton climbs run at once in one compiled program: one from the model's present values, the
@@ -30,14 +33,18 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS) -
         problem: what to fit.
         use_priors: maximise the posterior density instead of the likelihood.
         starts: how many climbs, in each of the two rounds.
+        method: an optimiser of optax, like `optax.lbfgs()`, to climb with in place of Gauss-Newton steps.
 
-    Raises `ValueError` where `use_priors` lacks a prior. A fit that did not converge warns, and says so in its result.
+    Raises `ValueError` where `use_priors` lacks a prior, `TypeError` for a method that optax has not made. A fit
+    that did not converge warns, and says so in its result.
     """
     if use_priors:
         problem.require_priors()
     target = "posterior" if use_priors else "likelihood"
-    found, reached = best_optimum(problem.density, target, starts)
-    result = result_at(problem, target, found, reached, 2 * starts)
+    found = _climbs(problem.density, target, starts, method)
+    best = _best(found)
+    result = result_at(problem, target, best, _agreeing(found, best), 2 * starts)
+    result = dataclasses.replace(result, lesser_maxima=_lesser_maxima(problem.density, found, best))
     if result.troubles:
         warnings.warn("fit: " + "; ".join(result.troubles), stacklevel=2)
     return result
@@ -78,19 +85,49 @@ def best_optimum(density: Density, target: str, starts: int) -> tuple[_optimum.O
 
     Raises `ValueError` where the density is finite at none of the starting points.
     """
-    offsets = spread_normally(starts, len(density.space.kinds))
-    found = _in_numpy(_optimum.climb(density, _optimum.starting_points(density, offsets), target))
-    # Once more around the best: the first round may end in a lesser maximum beside it, from all its far starts.
-    again = climbs_around(density, _best(found).u, target, starts)
-    found = jax.tree.map(lambda *rounds: np.concatenate(rounds), found, again)
+    found = _climbs(density, target, starts)
     best = _best(found)
-    return best, int(np.sum(found.cost < best.cost + 0.01))
+    return best, _agreeing(found, best)
 
 
-def climbs_around(density: Density, u: np.ndarray | jax.Array, target: str, starts: int) -> _optimum.Optimum:
+def _climbs(density: Density, target: str, starts: int, method: Any = None) -> _optimum.Optimum:
+    offsets = spread_normally(starts, len(density.space.kinds))
+    found = _climb(density, _optimum.starting_points(density, offsets), target, method)
+    # Once more around the best: the first round may end in a lesser maximum beside it, from all its far starts.
+    again = climbs_around(density, _best(found).u, target, starts, method)
+    return jax.tree.map(lambda *rounds: np.concatenate(rounds), found, again)
+
+
+def climbs_around(
+    density: Density, u: np.ndarray | jax.Array, target: str, starts: int, method: Any = None
+) -> _optimum.Optimum:
     """Climbs from a point and from others around it."""
     offsets = spread_normally(starts, len(u))
-    return _in_numpy(_optimum.climb(density, u + _optimum.SPREAD * offsets, target))
+    return _climb(density, u + _optimum.SPREAD * offsets, target, method)
+
+
+def _climb(density: Density, starts: Any, target: str, method: Any) -> _optimum.Optimum:
+    """On the host: to pick one of several there compiles nothing."""
+    if method is None:
+        return jax.tree.map(np.asarray, _optimum.climb(density, starts, target))
+    if not (hasattr(method, "init") and hasattr(method, "update")):
+        raise TypeError(f"method={method!r} is not an optimiser of optax, like optax.lbfgs()")
+    return jax.tree.map(np.asarray, _optimum.climb_by(density, starts, target, method))
+
+
+def _agreeing(found: _optimum.Optimum, best: _optimum.Optimum) -> int:
+    return int(np.sum(found.cost < best.cost + _SAME))
+
+
+def _lesser_maxima(density: Density, found: _optimum.Optimum, best: _optimum.Optimum) -> tuple[tuple[float, ...], ...]:
+    """Other maxima: how much lower, and the free parameters there; the highest first."""
+    kept: list[int] = []
+    for i in np.argsort(found.cost):
+        last = found.cost[kept[-1]] if kept else best.cost
+        if found.gain[i] < _optimum.TOLERANCE and last + _SAME < found.cost[i] < best.cost + _FAR_BELOW:
+            kept.append(int(i))
+    points = [np.asarray(_values(density, found.u[i])) for i in kept]
+    return tuple((float(found.cost[i] - best.cost), *map(float, point)) for i, point in zip(kept, points))
 
 
 def better_fit(best: BestFit, u: np.ndarray) -> BestFit:
@@ -98,12 +135,12 @@ def better_fit(best: BestFit, u: np.ndarray) -> BestFit:
     target = "posterior" if best.use_priors else "likelihood"
     found = climbs_around(best.problem.density, u, target, N_STARTS)
     top = _best(found)
-    return result_at(best.problem, target, top, int(np.sum(found.cost < top.cost + 0.01)), N_STARTS)
+    return result_at(best.problem, target, top, _agreeing(found, top), N_STARTS)
 
 
-def _in_numpy(found: _optimum.Optimum) -> _optimum.Optimum:
-    """On the host: to pick one of several there compiles nothing."""
-    return jax.tree.map(np.asarray, found)
+@jax.jit
+def _values(density: Density, u: jax.Array) -> jax.Array:
+    return density.space.values(u)
 
 
 def _best(found: _optimum.Optimum) -> _optimum.Optimum:

@@ -208,6 +208,41 @@ def climb_from(density: Density, target: str, pull: Pull | None, u: jax.Array) -
     return Optimum(last.u, last.at.cost, last.gain, last.at.curvature, last.steps)
 
 
+_BETWEEN_LOOKS = 25  # steps of a first-order method from one look at the curvature to the next
+
+
+@functools.partial(program, static_argnames=("target", "method"))
+def climb_by(density: Density, starts: jax.Array, target: str, method: Any) -> Optimum:
+    """The same by an optimiser of optax."""
+    import optax
+
+    method = optax.with_extra_args_support(method)
+
+    def to_climb(u: jax.Array) -> jax.Array:
+        return cost(density, u, target)
+
+    def step(carry: Any, _: Any) -> tuple[Any, None]:
+        u, state = carry
+        value, gradient = jax.value_and_grad(to_climb)(u)
+        updates, state = method.update(gradient, state, u, value=value, grad=gradient, value_fn=to_climb)
+        return (optax.apply_updates(u, updates), state), None
+
+    def advance(carry: Any) -> Any:
+        (u, state), _ = jax.lax.scan(step, carry[:2], length=_BETWEEN_LOOKS)
+        at = measure(density, u, target)
+        return u, state, at, at.newton()[0], carry[4] + _BETWEEN_LOOKS
+
+    def one(u: jax.Array) -> Optimum:
+        nowhere = Local(jnp.asarray(jnp.inf), jnp.zeros_like(u), jnp.eye(len(u)))
+        first = (u, method.init(u), nowhere, jnp.asarray(jnp.inf), jnp.asarray(0))
+        u, _, at, gain, steps = jax.lax.while_loop(
+            lambda carry: (carry[4] < MAX_STEPS * _BETWEEN_LOOKS) & ~(carry[3] < TOLERANCE), advance, first
+        )
+        return Optimum(u, at.cost, gain, at.curvature, steps)
+
+    return each(one)(starts)
+
+
 def each(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` for each element along the leading axis of its argument: side by side, but one by one on a CPU.
 

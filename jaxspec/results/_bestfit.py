@@ -52,6 +52,8 @@ class BestFit(Result):
     starts_agreeing: int
     n_starts: int
     use_priors: bool
+    # Other maxima that were found: how much lower in ln L, then the free parameters; the highest first.
+    lesser_maxima: tuple[tuple[float, ...], ...] = ()
 
     @functools.cached_property
     def points(self) -> np.ndarray:
@@ -186,6 +188,14 @@ class BestFit(Result):
             index=list(self.varied),
         )
 
+    def _others(self) -> list[str]:
+        """The lesser maxima, the highest two of them."""
+        return [
+            f"a lesser maximum, ln L lower by {lower:.2f}, lies at "
+            + ", ".join(f"{name} = {value:.4g}" for name, value in zip(self.problem.names, values))
+            for lower, *values in self.lesser_maxima[:2]
+        ]
+
     def _summary(self) -> list[str]:
         per_observation = ", ".join(
             f"{label} {value:.2f} ({selection.statistic}, {len(selection.counts)} bins)"
@@ -203,6 +213,7 @@ class BestFit(Result):
             f"{'Maximum of the posterior density' if self.use_priors else 'Maximum likelihood'}: {state}, reached from "
             f"{self.starts_agreeing} of {self.n_starts} starts",
             *(f"! {trouble}" for trouble in self.troubles),
+            *(f"note: {other}" for other in self._others()),
             f"statistic {self.statistic:.4f} for {self.degrees_of_freedom} degrees of freedom{goodness}: "
             f"{per_observation}",
             *(f"note: {label}: {bias}" for label, bias in biases.items() if bias is not None),

@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+import optax
 import pytest
 from numpy.testing import assert_allclose
 
-from jaxspec import Model, Observation, PointSource, Problem, Response, fit
+from jaxspec import Model, Observation, PointSource, Problem, Response, fit, load
 from jaxspec.inference import _curvature, _fit, _optimum
 from jaxspec.quadrature import Bins
-from jaxspec.spectra import BandPeak, Blackbody, CutoffPowerLawPeak, LogParabola, PowerLaw
+from jaxspec.spectra import BandPeak, Blackbody, CutoffPowerLawPeak, GaussianLine, LogParabola, PowerLaw
 
 # -- the seed ----------------------------------------------------------------------------------------------------------
 
@@ -294,3 +295,35 @@ def test_a_curvature_that_is_not_positive_gives_no_reliable_errors():
     covariance, doubtful = _curvature._inverse(np.diag([1.0, -1.0])[None], np.diag([1.0, 4.0])[None])
     assert_allclose(covariance[0], np.diag([1.0, 0.25]), rtol=1e-12)
     assert doubtful
+
+
+# -- other optimisers, other maxima ------------------------------------------------------------------------------------
+
+
+def test_an_optimiser_of_optax_finds_the_same_maximum(line):
+    problem = Problem(Model(PointSource("a", PowerLaw())), line)
+    best, other = fit(problem), fit(problem, method=optax.lbfgs())
+    assert other.converged
+    assert_allclose(other.theta, best.theta, rtol=1e-6)
+    assert_allclose(list(other.errors.values()), list(best.errors.values()), rtol=1e-5)
+
+
+def test_a_method_that_is_no_optimiser_is_refused(line):
+    with pytest.raises(TypeError, match=r"method='adam' is not an optimiser of optax, like optax\.lbfgs"):
+        fit(Problem(Model(PointSource("a", PowerLaw())), line), method="adam")
+
+
+def test_lesser_maxima_are_reported(tmp_path):
+    # Two lines are there, the greater at 29.5 keV, and one is in the model.
+    counts = np.full(40, 20.0)
+    counts[[9, 10, 11]] += [4, 12, 4]
+    counts[[27, 28, 29]] += [9, 30, 9]
+    model = Model(PointSource("a", PowerLaw(K=20, index=0.0) + GaussianLine(energy=11.5, sigma=1.0, K=20.0)))
+    model = model.freeze("a.powerlaw.index", "a.gaussianline.sigma").with_bounds({"a.gaussianline.energy": (1, 41)})
+    best = fit(Problem(model, Observation(counts, Response.diagonal(np.linspace(1.0, 41.0, 41)), 1.0)))
+    assert_allclose(best.values["a.gaussianline.energy"], 29.4, atol=0.2)
+    place = 1 + best.problem.names.index("a.gaussianline.energy")
+    assert any(abs(other[place] - 11.5) < 0.3 and other[0] > 5 for other in best.lesser_maxima)
+    assert "a lesser maximum, ln L lower by" in repr(best)
+    best.save(tmp_path / "best.nc")
+    assert np.array_equal(load(tmp_path / "best.nc").lesser_maxima, best.lesser_maxima)
