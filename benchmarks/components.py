@@ -36,8 +36,11 @@ def in_use() -> dict[str, AbstractSpectrum]:
         exported = getattr(spectra, name)
         if isinstance(exported, type) and issubclass(exported, AbstractComponent) and not name.startswith("Abstract"):
             component: Any = exported()
-            wrap = {"additive": lambda c: c, "multiplicative": lambda c: c * base, "convolution": lambda c: c(base)}
-            found[name] = wrap[component.kind](component)
+            if component.kind == "convolution":
+                acts_on_factors = "additive" not in component.acts_on
+                found[name] = component(spectra.Edge()) * base if acts_on_factors else component(base)
+            else:
+                found[name] = component if component.kind == "additive" else component * base
     found[JOINED] = spectra.TBabs() * (spectra.PowerLaw() + spectra.DiskBlackbody() + spectra.GaussianLine())
     return found
 
