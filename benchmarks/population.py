@@ -82,9 +82,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             for observation in alone:
                 observation.to_ogip(Path(folder) / f"s{int(observation.name):03d}.pha")
+            response = FOLDER / "bn090217206_n6_weightedrsp.rsp"
             script = Path(__file__).with_name("threeml_population.py")
             process = subprocess.run(
-                [arguments.python, script, folder], cwd=folder, capture_output=True, text=True, check=True
+                [arguments.python, script, folder, response], capture_output=True, text=True, check=True
             )
         theirs = json.loads(process.stdout.splitlines()[-1])
         second = np.median(theirs["cpu"])

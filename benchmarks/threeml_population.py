@@ -19,14 +19,23 @@ def build_model() -> Any:
     return threeML.Model(threeML.PointSource("grb", ra=0, dec=0, spectral_shape=shape))
 
 
+def plugin(path: Path, response: Path) -> Any:
+    """A spectrum with its background beside it."""
+    background = path.with_name(f"{path.stem}_bkg.pha")
+    files = {"observation": str(path), "background": str(background), "response": str(response)}
+    return threeML.OGIPLike(path.stem, **files, verbose=False)
+
+
 def main() -> None:
     """Fit every spectrum of the folder; the first twice, since numba compiles for it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    paths = sorted(parser.parse_args().folder.glob("s*.pha"))
+    parser.add_argument("response", type=Path)
+    arguments = parser.parse_args()
+    paths = sorted(arguments.folder.glob("s???.pha"))
     walls, cpus, reached = [], [], []
     for path in [paths[0], *paths]:
-        data = threeML.DataList(threeML.OGIPLike(path.stem, observation=str(path), verbose=False))
+        data = threeML.DataList(plugin(path, arguments.response))
         wall, cpu = time.perf_counter(), time.process_time()
         joint = threeML.JointLikelihood(build_model(), data)
         joint.fit(quiet=True)

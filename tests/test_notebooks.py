@@ -193,6 +193,15 @@ def test_grb_090217_ends_with_the_values_of_3ml(folder):
     assert -4 < np.quantile(names["beta"], 0.95) < -2.5
 
 
+def test_populations_ends_with_the_population_that_was_simulated(folder):
+    namespace = run_notebook("populations", folder)
+    table = namespace["together"].hyper_table()
+    for row, true in zip(table.index, (-1.0, 0.2, np.log(200), 0.4)):
+        half = 0.5 * (table.loc[row, "high"] - table.loc[row, "low"])
+        assert abs(table.loc[row, "median"] - true) < 4 * half
+    assert namespace["both"].table()["converged"].all()
+
+
 @pytest.mark.parametrize("page", ["guide", "from_3ml"])
 def test_the_lines_on_the_pages_run(page, folder):
     text = (ROOT / "docs" / f"{page}.md").read_text()

@@ -119,10 +119,8 @@ def _hyper(model: Model, population: Mapping[str, Population], correlated: bool)
             raise parameters.unknown(name, rows, "parameter")
         if not rows[name].free:
             raise ValueError(f"{name} is {rows[name].state}, so it cannot scatter; model.thaw or unlink it")
-        if each.log and rows[name].bounds[0] != 0:
-            raise ValueError(
-                f"the logarithm of {name} cannot scatter: its bounds are not (0, inf) but {rows[name].bounds}"
-            )
+        if each.log and rows[name].bounds[0] < 0:
+            raise ValueError(f"the logarithm of {name} cannot scatter: its bounds {rows[name].bounds} reach below 0")
     wide = {}
     for name, each in population.items():
         deviation = float(np.sqrt(each.mean.variance + each.width.variance + each.width.mean**2))

@@ -42,8 +42,11 @@ def pair(x: Column, y: Column, *, figsize: tuple[float, float] | None) -> Pictur
     figure = Picture(figsize=figsize or (5.6, 4.6), layout="constrained")
     ax = figure.add_subplot()
     _points(ax, x.values, y.values, x.errors, y.errors)
-    if _spans_decades(x.values):
+    known = np.isfinite(x.errors)
+    if known.any() and _spans_decades(x.values[known]):
         ax.set_xscale("log")
+        # What the data do not constrain may lie anywhere.
+        ax.set_xlim(x.values[known].min() / 2, x.values[known].max() * 2)
     ax.set(xlabel=x.label, ylabel=y.label)
     return figure
 
@@ -55,10 +58,10 @@ def _points(ax, x: np.ndarray, y: np.ndarray, x_errors: np.ndarray, y_errors: np
     for mask, face in ((known, DATA), (~known & np.isfinite(y) & np.isfinite(x), "none")):
         errors = {"xerr": np.nan_to_num(x_errors[mask]), "yerr": np.nan_to_num(y_errors[mask])}
         ax.errorbar(x[mask], y[mask], **errors, marker="o", markerfacecolor=face, **style)
-    if _spans_decades(y):
+    if _spans_decades(y[known] if known.any() else y):
         ax.set_yscale("log")
         # Bars that reach zero must not stretch the axis.
-        good = y[np.isfinite(y) & (y > 0)]
+        good = y[known] if known.any() else y[np.isfinite(y)]
         ax.set_ylim(good.min() / 3, good.max() * 3)
     elif known.any():
         low, high = np.quantile((y - y_errors)[known], 0.02), np.quantile((y + y_errors)[known], 0.98)

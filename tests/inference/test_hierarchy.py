@@ -130,7 +130,7 @@ def test_wrong_populations_are_told(model, observations):
         run({"src.powerlaw.k": SCATTER[K]})
     with pytest.raises(ValueError, match="is frozen, so it cannot scatter"):
         run({"src.powerlaw.pivot": SCATTER[K]})
-    with pytest.raises(ValueError, match=r"the logarithm of src\.powerlaw\.index cannot scatter: its bounds are not"):
+    with pytest.raises(ValueError, match=r"src\.powerlaw\.index cannot scatter: its bounds .* reach below 0"):
         run({INDEX: SCATTER[K]})
     with pytest.raises(ValueError, match=r"no prior for src\.powerlaw\.K"):
         run({INDEX: SCATTER[INDEX]})
