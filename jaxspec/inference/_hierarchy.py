@@ -124,16 +124,9 @@ def _hyper(model: Model, population: Mapping[str, Population], correlated: bool)
     wide = {}
     for name, each in population.items():
         deviation = float(np.sqrt(each.mean.variance + each.width.variance + each.width.mean**2))
-        low, high = rows[name].bounds
-        normal = dist.Normal(float(each.mean.mean), deviation)
-        wide[name] = (
-            dist.LogNormal(float(each.mean.mean), deviation)
-            if each.log
-            else dist.TruncatedNormal(normal.loc, normal.scale, low=low, high=high)
-            if np.isfinite(low) and np.isfinite(high)
-            else normal
-        )
-    spread = model.with_priors(wide)
+        wide[name] = (dist.LogNormal if each.log else dist.Normal)(float(each.mean.mean), deviation)
+    # Unchecked: they may reach beyond the bounds, since they only say where to look.
+    spread = model._with(priors={**model.priors, **wide})
     spread.require_priors()
     members = [name for name in model.free if name in population]
     return Hyper(
