@@ -36,6 +36,7 @@ def fit_each(
     flux: Mapping[str, tuple[Any, Any, str]] | None = None,
     use_priors: bool = False,
     file: Any = None,
+    client: Any = None,
     progress: bool | None = None,
 ) -> Catalogue:
     """Fits a model to each of many spectra.
@@ -55,11 +56,13 @@ def fit_each(
         use_priors: maximise the posterior densities instead of the likelihoods.
         file: where finished rows are kept, 1024 spectra at a time. The same call with the same file goes on where an
             earlier one was stopped; a finished one is read.
+        client: a `dask.distributed.Client`, whose workers fit the chunks in place of the threads of this process. The
+            chunks of a worker that is lost go to the others.
         progress: a progress bar; by default on a terminal and in a notebook.
 
     Raises `ValueError` for no or equally named observations, and for values outside the bounds or of the wrong number,
     and where `use_priors` lacks a prior; `KeyError` for unknown parameters; `TypeError` for
-    something that is no observation.
+    something that is no observation, and a client that is none.
     """
     if use_priors:
         model.require_priors()
@@ -76,7 +79,7 @@ def fit_each(
     everything = Task(model, tuple(entries.values()), held, bands, target)
     pieces = _cut(everything, len(entries))
     with progress_bar.bar(len(entries), "fits", progress) as advance:
-        rows = _run(pieces, None if file is None else Checkpoint(file, fingerprint(everything)), advance)
+        rows = _run(pieces, client, None if file is None else Checkpoint(file, fingerprint(everything)), advance)
     return Catalogue(model, entries, held, Rows.joined(rows), flux_names, flux_units, use_priors)
 
 
@@ -155,8 +158,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _run(tasks: Sequence[Task], checkpoint: Checkpoint | None, advance: Any) -> list[Rows]:
-    """Chunks in as many threads as there are cores: compiled programs leave Python alone."""
+def _executor(client: Any, n_tasks: int) -> concurrent.futures.Executor:
+    """As many threads as there are cores (compiled programs leave Python alone), or the workers of a client."""
+    if client is None:
+        return concurrent.futures.ThreadPoolExecutor(max(1, min(cores(), n_tasks)))
+    if not hasattr(client, "get_executor"):
+        raise TypeError(f"client must be a dask.distributed.Client, got {client!r}")
+    return client.get_executor(pure=False)
+
+
+def _run(tasks: Sequence[Task], client: Any, checkpoint: Checkpoint | None, advance: Any) -> list[Rows]:
+    """Fits the chunks that are not finished yet."""
     ends = list(itertools.accumulate(len(task.entries) for task in tasks))
     spans = list(zip([0, *ends], ends))
     results = (
@@ -165,7 +177,7 @@ def _run(tasks: Sequence[Task], checkpoint: Checkpoint | None, advance: Any) -> 
         else {i: checkpoint.finished[s] for i, s in enumerate(spans) if s in checkpoint.finished}
     )
     advance(sum(len(rows) for rows in results.values()))
-    with concurrent.futures.ThreadPoolExecutor(max(1, min(cores(), len(tasks)))) as pool:
+    with _executor(client, len(tasks)) as pool:
         futures = {pool.submit(fit_chunk, task): i for i, task in enumerate(tasks) if i not in results}
         try:
             for future in concurrent.futures.as_completed(futures):
@@ -175,7 +187,9 @@ def _run(tasks: Sequence[Task], checkpoint: Checkpoint | None, advance: Any) -> 
                     checkpoint.add(*spans[i], results[i])
                 advance(len(tasks[i].entries))
         except BaseException:  # an interrupt, too, must not wait for chunks that have not begun
-            pool.shutdown(wait=False, cancel_futures=True)
+            for future in futures:
+                future.cancel()
+            pool.shutdown(wait=False)
             raise
     return [results[i] for i in range(len(tasks))]
 
