@@ -90,7 +90,8 @@ def two_points(bins: Bins, origin: Any, moments: tuple[jax.Array, jax.Array, jax
         moments: the integrals over each bin of N(E) times (E - origin)^0, ^1 and ^2, each of shape (n,).
     """
     part, first, second = moments
-    empty = part < float(jnp.finfo(part.dtype).tiny) ** 0.5
+    # Second derivatives of the mean divide by the third power.
+    empty = part < float(jnp.finfo(part.dtype).tiny) ** 0.3
     safe = jnp.where(empty, 1.0, part)
     mean = jnp.where(empty, 0.0, first / safe)
     # Differences of large numbers far from a line: the points stay inside the bin all the same.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
 
 from ._fits import (
     Address,
@@ -25,6 +24,9 @@ from ._fits import (
     whole_numbers,
 )
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
@@ -32,7 +34,7 @@ class Matrix:
 
     energy_low: np.ndarray
     energy_high: np.ndarray
-    values: sparse.csr_array
+    values: csr_array
     kind: str
     start: float | None
     stop: float | None
@@ -210,8 +212,10 @@ def assemble(
     channels: np.ndarray,
     where: str,
     repairs: list[Repair],
-) -> sparse.csr_array:
+) -> csr_array:
     """The sparse matrix of elements at (row, channel number)."""
+    from scipy.sparse import csr_array
+
     position = np.minimum(np.searchsorted(channels, number), len(channels) - 1)
     known = channels[position] == number
     outside = ~known & (elements != 0)
@@ -225,7 +229,7 @@ def assemble(
         bad = np.argmax(elements < 0)
         raise OgipError(f"{where}: column MATRIX, row {row[bad] + 1}: negative element {elements[bad]:g}")
     starts = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=shape[0]))])
-    values = sparse.csr_array((elements, position, starts), shape=shape)
+    values = csr_array((elements, position, starts), shape=shape)
     values.sort_indices()
     repeated = np.flatnonzero((np.diff(values.indices) == 0) & (np.diff(row) == 0))
     if repeated.size:

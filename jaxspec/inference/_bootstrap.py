@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy import stats
 
 from jaxspec import progress as progress_bar
 from jaxspec._setup import program
@@ -124,7 +123,10 @@ def coverage(
         rises = ((found.u - truth) / widths) ** 2
     else:
         rises = _rises(problem.density, data, found, truth)
-    return Coverage(problem.names, stats.chi2.sf(rises, 1), np.asarray(found.gain) < _optimum.TOLERANCE)
+    from scipy.special import erfc
+
+    chances = erfc(np.sqrt(np.maximum(rises, 0.0) / 2))
+    return Coverage(problem.names, chances, np.asarray(found.gain) < _optimum.TOLERANCE)
 
 
 @jax.jit

@@ -140,8 +140,9 @@ def _without(curvature: np.ndarray, held: np.ndarray) -> np.ndarray:
 
 def _inverse(exact: np.ndarray, gauss_newton: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inverse curvatures; and whether it had to be that of Gauss and Newton."""
-    finite = np.all(np.isfinite(exact), axis=(1, 2)) & np.all(np.isfinite(gauss_newton), axis=(1, 2))
-    exact, gauss_newton = (np.where(finite[:, None, None], each, 0.0) for each in (exact, gauss_newton))
+    finite, known = (np.all(np.isfinite(each), axis=(1, 2)) for each in (exact, gauss_newton))
+    exact = np.where(finite[:, None, None], exact, 0.0)
+    gauss_newton = np.where(known[:, None, None], gauss_newton, 0.0)
     scale = np.sqrt(np.maximum(np.abs(np.diagonal(exact, axis1=1, axis2=2)), 1e-300))
     square = scale[:, :, None] * scale[:, None, :]
     values, vectors = np.linalg.eigh(exact / square)

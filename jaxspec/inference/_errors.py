@@ -6,11 +6,11 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy import stats
 
 from jaxspec import parameters
 from jaxspec.density import Density
@@ -109,7 +109,7 @@ def _limit(best: BestFit, quantity: str | AbstractQuantity, level: float) -> Pro
 def _rise(level: float) -> float:
     if not 0 < level < 1:
         raise ValueError(f"level is a probability between 0 and 1, like 0.68, got {level}")
-    return float(stats.chi2.ppf(level, 1))
+    return NormalDist().inv_cdf(0.5 * (1 + level)) ** 2
 
 
 class _Search(NamedTuple):

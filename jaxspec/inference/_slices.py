@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import logsumexp
 
 from jaxspec._setup import program
 from jaxspec.density import Density
@@ -119,8 +118,8 @@ def _remaining(settings: NestedSlice, dead: list[tuple[np.ndarray, np.ndarray]],
     """The logarithm of the share of the evidence that the live points hold, about."""
     batches = [np.sort(batch) for _, likelihoods in dead for batch in likelihoods]
     log_volumes = -np.cumsum(1 / _numbers_alive(settings, len(batches)))
-    gone: Any = logsumexp(np.concatenate(batches) + log_volumes - np.log(settings.live_points))
-    left: Any = logsumexp(live) - np.log(settings.live_points) + log_volumes[-1]
+    gone: Any = np.logaddexp.reduce(np.concatenate(batches) + log_volumes - np.log(settings.live_points))
+    left: Any = np.logaddexp.reduce(live) - np.log(settings.live_points) + log_volumes[-1]
     return float(left - np.logaddexp(gone, left))
 
 
@@ -142,8 +141,8 @@ def _weighed(
     before = np.concatenate([np.zeros((_WALKS, 1)), shrunk[:, :-1]], axis=1)
     shells = before + np.log(-np.expm1(np.minimum(shrunk - before, -1e-300)))
     weights = logs + shells
-    evidences: Any = logsumexp(weights, axis=1)
-    shares: Any = logsumexp(weights - evidences[:, None], axis=0)
+    evidences: Any = np.logaddexp.reduce(weights, axis=1)
+    shares: Any = np.logaddexp.reduce(weights - evidences[:, None], axis=0)
     mean = np.exp(shares - np.log(_WALKS))
     mean /= mean.sum()
     ess = float(1 / np.sum(mean**2))

@@ -291,8 +291,9 @@ def test_the_kind_of_number_makes_no_other_program(line, numbers):
     assert leaves(dist.Normal(*numbers), numbers[0]) == leaves(dist.Normal(0.5, 1.5), -1.5)
 
 
-def test_a_curvature_that_is_not_positive_gives_no_reliable_errors():
-    covariance, doubtful = _curvature._inverse(np.diag([1.0, -1.0])[None], np.diag([1.0, 4.0])[None])
+@pytest.mark.parametrize("last", [-1.0, np.nan])
+def test_a_curvature_that_is_not_positive_gives_no_reliable_errors(last):
+    covariance, doubtful = _curvature._inverse(np.diag([1.0, last])[None], np.diag([1.0, 4.0])[None])
     assert_allclose(covariance[0], np.diag([1.0, 0.25]), rtol=1e-12)
     assert doubtful
 

@@ -118,3 +118,14 @@ def test_the_derivatives_of_an_absorbed_line_agree_with_finite_differences():
         unit = step * (np.arange(3) == i)
         expected = (function(start + unit) - function(start - unit)) / (2 * step)
         assert_allclose(gradient[:, i], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_second_derivatives_of_an_absorbed_line_are_finite_far_from_it():
+    # 27 standard deviations away a line has 1e-160 of its photons in a bin, the third power of which is 0.
+    edges = np.linspace(6.0, 6.8, 270)
+    bins = Bins.of(edges[:-1], edges[1:])
+
+    def photons(values):
+        return (Steep() * GaussianLine().with_fields(K=values[0], energy=values[1], sigma=values[2])).integral(bins)
+
+    assert np.all(np.isfinite(jax.hessian(photons)(np.array([1e-3, 6.4, 0.00305]))))
