@@ -15,6 +15,7 @@ from jax.core import Tracer
 
 from jaxspec import parameters
 from jaxspec.data import with_background_regions
+from jaxspec._setup import small_program
 from jaxspec.density import Density, Packed
 
 if TYPE_CHECKING:
@@ -166,12 +167,12 @@ class _Notebook:
         return hash(self._key())
 
 
-@jax.jit
+@small_program
 def _log_likelihood(packed: Packed, theta: jax.Array) -> jax.Array:
     return packed.open().log_likelihood(theta)
 
 
-@jax.jit
+@small_program
 def _log_likelihood_and_gradient(packed: Packed, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.value_and_grad(packed.open().log_likelihood)(theta)
 
