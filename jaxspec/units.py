@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # astropy.units takes 0.4 s to import: a session that types plain numbers never pays for it.
 
 
+@functools.cache  # astropy parses a text anew each time, in a quarter of a millisecond
 def unit(text: Any) -> Any:
     """The astropy unit that `text` names; a `Unit` passes through.
 

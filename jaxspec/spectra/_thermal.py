@@ -85,8 +85,16 @@ class ModifiedBlackbody(AbstractAdditive):
 
 @jax.custom_jvp
 def bose(x: jax.Array) -> jax.Array:
-    """1 / (exp(x) - 1): photons per mode, with derivatives that are finite where the exponential overflows."""
-    return 1 / jnp.expm1(x)
+    """1 / (exp(x) - 1): photons per mode, with derivatives that are finite where the exponential overflows.
+
+    By one exponential: XLA's expm1 costs half as much again. The series is that of Bernoulli's numbers.
+    """
+    near = x < 0.1
+    small = jnp.where(near, x, 0.1)
+    square = small**2
+    series = 1 / small - 0.5 + small / 12 * (1 - square / 60 * (1 - square / 42 * (1 - square / 40)))
+    decay = jnp.exp(-x)
+    return jnp.where(near, series, decay / (1 - decay))
 
 
 @bose.defjvp
