@@ -1,6 +1,5 @@
 """What importing jaxspec does to JAX: 64-bit floats, calls without a thread between, compiled programs on disk."""
 
-import functools
 import importlib.metadata
 import os
 import sys
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax.experimental.xla_metadata import set_xla_metadata
 
 
 def cache_folder() -> Path:
@@ -37,32 +35,6 @@ def program(function: Callable[..., Any], **options: Any) -> Any:
     settings = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
     return jax.jit(function, compiler_options=settings, **options)
 
-
-def small_program(function: Callable[..., Any]) -> Any:
-    """`jax.jit` for programs of microseconds that are called often: on a CPU, one piece of machine code.
-
-    XLA would hand the some 50 loops of a likelihood with gradient to a pool of threads, which takes 160 us where the
-    loops take 25. Programs of much data gain from the pool, and keep it. `inlineable` is what makes XLA keep a call,
-    and `xla_cpu_small_call` what compiles it at one go; inside, neither is wanted.
-    """
-
-    @jax.jit
-    def inside(*arguments: Any) -> Any:
-        with set_xla_metadata(inlineable=None, xla_cpu_small_call=None):
-            return function(*arguments)
-
-    @functools.wraps(function)
-    def outside(*arguments: Any) -> Any:
-        size = sum(leaf.size for leaf in jax.tree.leaves(arguments))
-        if size > _SMALL or jax.default_backend() != "cpu":
-            return function(*arguments)
-        with set_xla_metadata(inlineable="false", xla_cpu_small_call="true"):
-            return inside(*arguments)
-
-    return jax.jit(outside)
-
-
-_SMALL = 100_000  # numbers among the arguments
 
 jax.config.update("jax_enable_x64", True)
 

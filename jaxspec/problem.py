@@ -15,7 +15,6 @@ from jax.core import Tracer
 
 from jaxspec import parameters
 from jaxspec.data import with_background_regions
-from jaxspec._setup import small_program
 from jaxspec.density import Density, Packed
 
 if TYPE_CHECKING:
@@ -167,12 +166,12 @@ class _Notebook:
         return hash(self._key())
 
 
-@small_program
+@jax.jit
 def _log_likelihood(packed: Packed, theta: jax.Array) -> jax.Array:
     return packed.open().log_likelihood(theta)
 
 
-@small_program
+@jax.jit
 def _log_likelihood_and_gradient(packed: Packed, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.value_and_grad(packed.open().log_likelihood)(theta)
 
