@@ -1,9 +1,9 @@
-"""A response of 60,000 photon bins by 60,000 channels, as of a calorimeter: how fast, and in how much memory.
+"""A response of many photon bins and as many channels, as of a calorimeter: how fast, and in how much memory.
 
 The redistribution is a Gaussian with a standard deviation of 5 eV and a tail to low energies that falls by e in 15 eV
 and holds a tenth of the photons. The last line is JSON.
 
-    python large_response.py [--size 60000]
+    python large_response.py [--size 15000]
 """
 
 import argparse
@@ -48,7 +48,7 @@ def _below(offset: np.ndarray) -> np.ndarray:
 def main() -> None:
     """Run everything once; the likelihood twenty times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=60_000, help="photon bins and channels")
+    parser.add_argument("--size", type=int, default=15_000, help="photon bins and channels")
     size = parser.parse_args().size
     seconds: dict[str, Seconds] = {}
     spectrum = TBabs(nH=0.3) * (PowerLaw(K=0.05, index=-1.8) + GaussianLine(K=1e-3, energy=6.4, sigma=0.003))
