@@ -128,4 +128,4 @@ def test_second_derivatives_of_an_absorbed_line_are_finite_far_from_it():
     def photons(values):
         return (Steep() * GaussianLine().with_fields(K=values[0], energy=values[1], sigma=values[2])).integral(bins)
 
-    assert np.all(np.isfinite(jax.hessian(photons)(np.array([1e-3, 6.4, 0.00305]))))
+    assert np.all(np.isfinite(jax.jit(jax.hessian(photons))(np.array([1e-3, 6.4, 0.00305]))))
