@@ -68,7 +68,7 @@ def fit_each(
         model.require_priors()
     require_simple(model)
     entries = entries_of(observations)
-    if model.backgrounds or any(o.background_models for entry in entries.values() for o in observations_of(entry)):
+    if any(o.background_models for entry in entries.values() for o in observations_of(entry)):
         raise ValueError("fit_each knows no BackgroundModel: fit these spectra one by one")
     held = model.columns(values or {})
     for name, column in held.items():
