@@ -7,6 +7,7 @@ from jaxspec.inference._fit import fit
 from jaxspec.inference._forecast import forecast
 from jaxspec.inference._hierarchy import sample_population
 from jaxspec.inference._population import fit_each
+from jaxspec.inference._predictive import posterior_predictive, prior_predictive
 from jaxspec.inference._sample import sample
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "forecast",
     "likelihood_ratio_test",
     "lower_limit",
+    "posterior_predictive",
+    "prior_predictive",
     "profile_errors",
     "sample",
     "sample_population",

@@ -13,7 +13,14 @@ from jaxspec.density import Density
 from jaxspec.inference import _nuts, _optimum, _profile
 from jaxspec.inference._errors import target_of
 from jaxspec.inference._fit import N_STARTS, best_optimum
-from jaxspec.inference._simulated import by_chunks, draw_data, random_numbers, refit, with_data
+from jaxspec.inference._simulated import (
+    by_chunks,
+    draw_data,
+    draw_from_priors,
+    random_numbers,
+    refit,
+    with_data,
+)
 from jaxspec.methods import NUTS
 from jaxspec.problem import Problem
 from jaxspec.quadrature import spread_normally
@@ -111,7 +118,7 @@ def coverage(
     thetas = np.repeat(problem.start[None], n, axis=0)
     if isinstance(method, NUTS) if from_priors is None else from_priors:
         problem.require_priors()
-        thetas = by_chunks(_quantiles, problem.density, rng.random(thetas.shape))
+        thetas = draw_from_priors(problem.density, n, rng)
     data = draw_data(problem, thetas, rng)
     truth = by_chunks(_points, problem.density, thetas)
     if isinstance(method, NUTS):
@@ -127,11 +134,6 @@ def coverage(
 
     chances = erfc(np.sqrt(np.maximum(rises, 0.0) / 2))
     return Coverage(problem.names, chances, np.asarray(found.gain) < _optimum.TOLERANCE)
-
-
-@jax.jit
-def _quantiles(density: Density, cubes: jax.Array) -> jax.Array:
-    return jax.vmap(density.prior_quantiles)(cubes)
 
 
 @jax.jit

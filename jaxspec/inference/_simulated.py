@@ -17,6 +17,7 @@ from jaxspec.inference import _optimum
 from jaxspec.problem import Problem
 from jaxspec.results._goodness import smoothed
 
+_MOST_COUNTS = 1e15  # in a bin: of more, numpy draws no Poisson numbers
 _CHUNK = 200  # data sets per call of the compiled program: what a progress bar moves by
 Data = tuple[tuple[np.ndarray, ...], ...]  # of each group of bins that share a statistic, with a leading axis over sets
 
@@ -27,21 +28,48 @@ def random_numbers(key: jax.Array) -> np.random.Generator:
     return np.random.default_rng(np.asarray(jax.random.key_data(key) if typed else key).tolist())
 
 
+def draw_from_priors(density: Density, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Vectors of free parameters, (n, n_free), which all have a prior."""
+    return by_chunks(_quantiles, density, rng.random((n, len(density.space.kinds))))
+
+
+@jax.jit
+def _quantiles(density: Density, cubes: jax.Array) -> jax.Array:
+    return jax.vmap(density.prior_quantiles)(cubes)
+
+
 def draw_data(problem: Problem, thetas: np.ndarray, rng: np.random.Generator) -> Data:
-    """One data set for each vector of free parameters, (n_sets, n).
+    """One data set for each vector of free parameters, (n_sets, n), as `draw_each` draws it."""
+    return by_statistic(problem.density, draw_each(problem, expected_counts(problem.density, thetas), rng))
+
+
+def expected_counts(density: Density, thetas: np.ndarray) -> np.ndarray:
+    """(n_sets, n_bins) for each vector of free parameters."""
+    return by_chunks(_expected, density, thetas)
+
+
+def draw_each(problem: Problem, expected: np.ndarray, rng: np.random.Generator) -> list[tuple[np.ndarray, ...]]:
+    """By observation, what its statistic compares with the expected counts, (n_sets, n_bins) each.
 
     Counts are Poisson. Background counts are drawn around what was measured, smoothed over neighbouring bins, and then
-    enter as measured ones; Gaussian ones around the measured values.
+    enter as measured ones; Gaussian ones around the measured values. Upper limits stay as they are.
 
-    Raises `ValueError` for the L statistic.
+    Raises `ValueError` for the L statistic, and where expected counts are not finite.
     """
-    density = problem.density
-    ends = np.cumsum(density.sizes)
-    expected = by_chunks(_expected, density, thetas)
-    drawn = [
+    if not np.isfinite(expected).all():
+        n = int(np.sum(~np.isfinite(expected).all(axis=1)))
+        raise ValueError(
+            f"{n} of {len(expected)} sets of parameters give no finite number of counts: narrow priors or bounds"
+        )
+    ends = np.cumsum(problem.density.sizes)
+    return [
         _drawn(selection, expected[:, end - size : end], rng)
-        for selection, size, end in zip(problem.selections, density.sizes, ends)
+        for selection, size, end in zip(problem.selections, problem.density.sizes, ends)
     ]
+
+
+def by_statistic(density: Density, drawn: list[tuple[np.ndarray, ...]]) -> Data:
+    """What was drawn for each observation, joined as the density holds its data."""
     return tuple(
         tuple(np.concatenate(arrays, axis=1) for arrays in zip(*(drawn[i] for i in group.members)))
         for group in density.fitted
@@ -50,7 +78,7 @@ def draw_data(problem: Problem, thetas: np.ndarray, rng: np.random.Generator) ->
 
 def _drawn(selection: Selection, expected: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """The arguments of the statistic after the expected counts."""
-    expected = np.maximum(expected, 0.0)
+    expected = np.clip(expected, 0.0, _MOST_COUNTS)
 
     def all_sets(array: Any) -> np.ndarray:
         return np.broadcast_to(np.asarray(array, float), expected.shape)
@@ -60,6 +88,12 @@ def _drawn(selection: Selection, expected: np.ndarray, rng: np.random.Generator)
         return (rng.poisson(expected).astype(float),)
     if kind.startswith("chi2"):
         return _drawn_gaussian(selection, expected, rng)
+    if kind == "flux points":
+        below, above, limits = map(all_sets, (selection.errors, selection.errors_above, selection.upper_limits))
+        size = np.abs(rng.standard_normal(expected.shape))
+        upwards = rng.random(expected.shape) < below / (below + above)  # with the error on the side of the model
+        values = expected + size * np.where(upwards, below, -above)
+        return np.where(limits > 0, selection.counts, values), below, above, limits
     if kind == "lstat" or ratio is None or background is None:
         raise ValueError(f"data for {kind} cannot be drawn: fit with another statistic, like 'wstat'")
     if kind == "wstat":

@@ -48,7 +48,8 @@ class DrawnBins:
         ax.plot(*self.steps(counts), **style)
 
     def band(self, ax: Axes, low: np.ndarray, high: np.ndarray, **style: Any) -> None:
-        """Draws the area between two lines of steps."""
+        """Draws the area between two lines of steps, down to the axis where the lower one is at 0."""
+        low = np.where(low > 0, low, 1e-30 * high)
         ax.fill_between(self.steps(low)[0], self.steps(low)[1], self.steps(high)[1], linewidth=0, **style)
 
     def points(

@@ -51,6 +51,7 @@ class Panel:
     curves: tuple[Curve, ...]
     background: np.ndarray | None
     residuals: np.ndarray  # in sigma
+    label: str = "total"
 
     def by_energy(self) -> Panel:
         """The same with its bins in the order of energy, which channels of gratings are not."""
@@ -88,7 +89,7 @@ def fitted(panels: Sequence[Panel], *, level: float, rate: bool, figsize: tuple[
 
 def _draw_panel(ax: Axes, bins: DrawnBins, panel: Panel, level: float) -> None:
     bins.points(ax, panel.counts, panel.errors, DATA, "counts")
-    label = f"total, {100 * level:g} %"
+    label = f"{panel.label}, {100 * level:g} %"
     bins.band(ax, panel.total_low, panel.total_high, color=TOTAL, alpha=0.35, label=label)
     bins.line(ax, panel.total, color=TOTAL, linewidth=1.5, label=label)
     for curve in panel.curves:

@@ -20,6 +20,7 @@ class Sums:
     expected: np.ndarray
     expected_low: np.ndarray
     expected_high: np.ndarray
+    predicted: bool = False  # whether the band is one of counts, not of what is expected of them
 
 
 @styled
@@ -50,13 +51,21 @@ def _draw(upper: Axes, lower: Axes, panel: Sums, level: float) -> None:
     upper.set(xlim=(0, end), ylim=(0, end), title=panel.title, ylabel="Observed counts")
     upper.tick_params(labelbottom=False)
     lower.axhline(0, color=GUIDE, linewidth=1, linestyle="dashed")
-    label = f"{100 * level:g} % of the model"
+    label = f"{100 * level:g} % of the {'predictions' if panel.predicted else 'model'}"
     band = {"color": TOTAL, "alpha": 0.35, "linewidth": 0, "label": label}
-    upper.fill_betweenx(counts, low, high, **band)
-    lower.fill_between(expected, expected - high, expected - low, **band)
+    if panel.predicted:
+        upper.fill_between(expected, low, high, **band)
+        lower.fill_between(expected, low - expected, high - expected, **band)
+    else:
+        upper.fill_betweenx(counts, low, high, **band)
+        lower.fill_between(expected, expected - high, expected - low, **band)
+        _draw_poisson(upper, lower, expected)
+    lower.plot(expected, counts - expected, color=DATA, linewidth=1.3)
+    lower.set(xlabel="Expected counts", ylabel="Difference")
+
+
+def _draw_poisson(upper: Axes, lower: Axes, expected: np.ndarray) -> None:
     root = np.sqrt(expected)
     poisson = {"color": IGNORED, "alpha": 0.3, "linewidth": 0, "zorder": 0}
     lower.fill_between(expected, -root, root, **poisson)
     upper.fill_between(expected, expected - root, expected + root, label=r"$\pm\sqrt{\mathrm{expected}}$", **poisson)
-    lower.plot(expected, counts - expected, color=DATA, linewidth=1.3)
-    lower.set(xlabel="Expected counts", ylabel="Difference")

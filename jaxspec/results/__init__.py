@@ -6,6 +6,7 @@ from jaxspec.results._catalogue import Catalogue, compare
 from jaxspec.results._io import load
 from jaxspec.results._population import PopulationPosterior
 from jaxspec.results._posterior import Posterior
+from jaxspec.results._predictive import PredictiveCheck
 from jaxspec.results._profiles import Contour, ProfileErrors
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "LikelihoodRatio",
     "PopulationPosterior",
     "Posterior",
+    "PredictiveCheck",
     "ProfileErrors",
     "compare",
     "load",

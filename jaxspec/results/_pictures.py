@@ -17,6 +17,7 @@ from jaxspec.density import Density, Layout
 
 if TYPE_CHECKING:
     from jaxspec.data import Selection
+    from jaxspec.problem import Problem
     from jaxspec.results._result import Result
 
 _N_COUNTS = 400  # draws that make the band of folded models
@@ -158,7 +159,7 @@ def _scaled_background(selection: Selection) -> tuple[np.ndarray, np.ndarray]:
     return selection.ratio * selection.background, selection.ratio**2 * variance
 
 
-def _grouped(selection: Selection, labels: np.ndarray) -> Selection:
+def grouped(selection: Selection, labels: np.ndarray) -> Selection:
     """The selection with its bins joined for display."""
     from jaxspec.plots import _rebin
 
@@ -224,21 +225,21 @@ def counts(
     """The picture of `Result.plot_counts`."""
     from jaxspec.plots import _counts, _rebin
 
-    wanted = _with_counts(result, observations)
+    wanted = with_counts(result.problem, observations)
     folded = _folded(result, components)
     panels = []
     for name in wanted:
         parts, expected, selection = folded[name]
-        labels = _display_bins(selection, min_counts, min_significance)
-        expected, selection = _rebin.summed(labels, expected), _grouped(selection, labels)
+        labels = display_bins(selection, min_counts, min_significance)
+        expected, selection = _rebin.summed(labels, expected), grouped(selection, labels)
         panels.append(_panel(result, name, parts, expected, selection, level))
     return _counts.fitted(panels, level=level, rate=rate, figsize=figsize)
 
 
-def _with_counts(result: Result, observations: str | Sequence[str] | None) -> list[str]:
+def with_counts(problem: Problem, observations: str | Sequence[str] | None) -> list[str]:
     """The names of the observations that are wanted, all that have counts by default."""
-    labels = result.problem.labels
-    pairs = zip(labels, result.problem.selections)
+    labels = problem.labels
+    pairs = zip(labels, problem.selections)
     bare = [label for label, selection in pairs if selection.statistic == "flux points"]
     given = [label for label in labels if label not in bare] if observations is None else observations
     wanted = _named(given, labels, "observation")
@@ -248,7 +249,8 @@ def _with_counts(result: Result, observations: str | Sequence[str] | None) -> li
     return wanted
 
 
-def _display_bins(selection: Selection, min_counts: float | None, min_significance: float | None) -> np.ndarray:
+def display_bins(selection: Selection, min_counts: float | None, min_significance: float | None) -> np.ndarray:
+    """(n_bins,) the number of the bin of the picture that each bin is joined to."""
     from jaxspec.plots import _rebin
 
     background, uncertainty = _scaled_background(selection)
@@ -320,7 +322,7 @@ def qq(
     """The picture of `Result.plot_qq`."""
     from jaxspec.plots import _qq
 
-    wanted = _with_counts(result, observations)
+    wanted = with_counts(result.problem, observations)
     folded = _folded(result, by_component=False)
     panels = []
     for name in wanted:
