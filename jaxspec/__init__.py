@@ -22,6 +22,7 @@ from jaxspec.inference import (
     prior_predictive,
     profile_errors,
     sample,
+    sample_each,
     sample_population,
     upper_limit,
 )
@@ -29,7 +30,7 @@ from jaxspec.methods import NUTS, NestedSlice, UltraNest
 from jaxspec.populations import Population
 from jaxspec.problem import Problem
 from jaxspec.quantities import Derived, EquivalentWidth, Flux, Luminosity
-from jaxspec.results import BestFit, Catalogue, Posterior, compare, load
+from jaxspec.results import BestFit, Catalogue, Posterior, PosteriorCatalogue, compare, load
 from jaxspec.simulation import simulate, simulate_each
 from jaxspec.sources import BackgroundModel, Model, PointSource
 
@@ -53,6 +54,7 @@ __all__ = [
     "PointSource",
     "Population",
     "Posterior",
+    "PosteriorCatalogue",
     "Problem",
     "RepairWarning",
     "Response",
@@ -72,6 +74,7 @@ __all__ = [
     "profile_errors",
     "read_each",
     "sample",
+    "sample_each",
     "sample_population",
     "simulate",
     "simulate_each",

@@ -66,13 +66,18 @@ class Stacked:
         leaves = tuple(leaf if axis is None else leaf[index] for leaf, axis in zip(self.leaves, self.axes))
         return self._with(leaves, self.saturated[index], self.sizes[index])
 
-    def each(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """`function(density, ...)` for each of them; the arguments have a leading axis over them too."""
+    def each(self, function: Callable[..., Any], *arguments: Any, mapping: Callable[..., Any] = jax.vmap) -> Any:
+        """`function(density, ...)` for each of them; the arguments have a leading axis over them too.
 
-        def one(leaves: Any, *rest: Any) -> Any:
-            return function(jax.tree.unflatten(self.structure.tree, leaves), *rest)
+        `mapping` is `jax.vmap`, or what works on a function of one argument like it.
+        """
 
-        return jax.vmap(one, in_axes=(self.axes, *([0] * len(arguments))))(self.leaves, *arguments)
+        def one(own: Any) -> Any:
+            leaves, rest = iter(own[0]), own[1]
+            whole = [shared if axis is None else next(leaves) for shared, axis in zip(self.leaves, self.axes)]
+            return function(jax.tree.unflatten(self.structure.tree, whole), *rest)
+
+        return mapping(one)((tuple(leaf for leaf, axis in zip(self.leaves, self.axes) if axis == 0), arguments))
 
     def _with(self, leaves: Any, saturated: Any, sizes: Any) -> Stacked:
         other = object.__new__(Stacked)

@@ -6,7 +6,7 @@ from jaxspec.inference._errors import lower_limit, profile_errors, upper_limit
 from jaxspec.inference._fit import fit
 from jaxspec.inference._forecast import forecast
 from jaxspec.inference._hierarchy import sample_population
-from jaxspec.inference._population import fit_each
+from jaxspec.inference._population import fit_each, sample_each
 from jaxspec.inference._predictive import posterior_predictive, prior_predictive
 from jaxspec.inference._sample import sample
 
@@ -23,6 +23,7 @@ __all__ = [
     "prior_predictive",
     "profile_errors",
     "sample",
+    "sample_each",
     "sample_population",
     "upper_limit",
 ]

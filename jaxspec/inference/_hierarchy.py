@@ -16,8 +16,7 @@ from jaxspec import parameters
 from jaxspec import progress as progress_bar
 from jaxspec._setup import program
 from jaxspec.density import Density
-from jaxspec.inference import _optimum
-from jaxspec.inference._chunk import in_pieces
+from jaxspec.inference import _nuts, _optimum
 from jaxspec.inference._hyper import (
     Hyper,
     Local,
@@ -28,7 +27,7 @@ from jaxspec.inference._hyper import (
     parameters_at,
 )
 from jaxspec.inference._population import cores, entries_of, require_simple
-from jaxspec.inference._together import climb_many
+from jaxspec.inference._together import climb_many, in_pieces, present_point
 from jaxspec.methods import NUTS
 from jaxspec.populations import Population
 from jaxspec.priors import Priors
@@ -39,9 +38,6 @@ from jaxspec.stack import Stacked, Stacker
 if TYPE_CHECKING:
     from jaxspec.data import Observation
     from jaxspec.sources import Model
-
-_CHUNK = 50  # steps of a chain per call of the compiled program
-_MAX_STEPS = 100
 
 
 def sample_population(
@@ -142,18 +138,13 @@ def _local(groups: Sequence[tuple[jax.Array, Stacked]], hyper: Hyper, total: int
     """The normal approximations of the likelihoods, at each member's best fit within the widest population."""
     precision = linear = None
     for places, stacked in groups:
-        present = in_pieces(_present, stacked)
-        best = climb_many(stacked, np.arange(len(stacked)), present, "posterior", _MAX_STEPS)
+        present = in_pieces(present_point, stacked)
+        best = climb_many(stacked, np.arange(len(stacked)), present, "posterior")
         found = in_pieces(functools.partial(_approximation, hyper=hyper), stacked, np.asarray(best.u))
         if precision is None or linear is None:
             precision, linear = (np.zeros((total, *array.shape[1:])) for array in found)
         precision[places], linear[places] = found
     return Local(jnp.asarray(precision), jnp.asarray(linear))
-
-
-@jax.jit
-def _present(stacked: Stacked) -> jax.Array:
-    return stacked.each(lambda d: d.space.point(d.layout.values[jnp.asarray(d.layout.free, int)]))
 
 
 @jax.jit
@@ -204,25 +195,14 @@ def _log_prior_of_others(density: Density, hyper: Hyper, theta: jax.Array, x: ja
 @functools.partial(program, static_argnames="settings")
 def _steps(stacks: Any, hyper: Hyper, local: Local, start: Any, settings: NUTS, key: jax.Array, state: Any, begin: Any):
     """A chunk of steps of one chain; the first begins at the start."""
-    from numpyro.infer.hmc import hmc
-
     centre, scale = start
 
     @jax.jit
     def potential(position: dict[str, jax.Array]) -> jax.Array:
         return _potential(stacks, hyper, local, {"z": position["z"], "phi": centre + scale @ position["phi"]})
 
-    init, step = hmc(potential, algo="NUTS")
-    origin = {"z": jnp.zeros_like(local.linear), "phi": jnp.zeros_like(centre)}
-    first = init(
-        origin,
-        settings.warmup,
-        step_size=0.3,
-        target_accept_prob=settings.target_accept,
-        max_tree_depth=settings.max_tree_depth,
-        find_heuristic_step_size=False,
-        rng_key=key,
-    )
+    first_of, step = _nuts.sampler(potential, settings)
+    first = first_of({"z": jnp.zeros_like(local.linear), "phi": jnp.zeros_like(centre)}, key)
     state = first if state is None else jax.tree.map(lambda a, b: jnp.where(begin, a, b), first, state)
 
     def body(state: Any, _: Any) -> Any:
@@ -231,7 +211,7 @@ def _steps(stacks: Any, hyper: Hyper, local: Local, start: Any, settings: NUTS, 
         x, _ = members_at(hyper, local, phi, state.z["z"])
         return state, (phi, x, state.diverging)
 
-    state, (phi, x, diverging) = jax.lax.scan(body, state, length=_CHUNK)
+    state, (phi, x, diverging) = jax.lax.scan(body, state, length=_nuts.STEPS)
     values: Any = None
     for places, stacked in stacks:
         own = stacked.each(lambda d, x: _all_values(d, hyper, x), jnp.moveaxis(x[:, places], 1, 0))
@@ -247,22 +227,10 @@ def _all_values(density: Density, hyper: Hyper, x: jax.Array) -> jax.Array:
 
 def _chain(stacks: Any, hyper: Hyper, local: Local, start: Any, settings: NUTS, advance: Any, key: jax.Array) -> Any:
     arguments = stacks, hyper, local, start
-    shapes = jax.eval_shape(lambda *a: _steps.__wrapped__(*a, settings, key, None, True)[0], *arguments)
-    state = jax.tree.map(functools.partial(_zeros, key=key), shapes)
-    pieces, done = [], 0
-    while done < settings.warmup + settings.draws:
-        state, piece = _steps(*arguments, settings, key, state, np.bool(done == 0))
-        pieces.append(jax.tree.map(np.asarray, piece))
-        done += _CHUNK
-        advance(_CHUNK)
-    kept = slice(settings.warmup, settings.warmup + settings.draws)
-    return tuple(np.concatenate(arrays)[kept] for arrays in zip(*pieces))
-
-
-def _zeros(leaf: Any, key: jax.Array) -> Any:
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jnp.broadcast_to(key, leaf.shape)
-    return np.zeros(leaf.shape, leaf.dtype)
+    state = _nuts.no_state(lambda *a: _steps.__wrapped__(*a[:-1], settings, a[-1], None, True)[0], *arguments, key)
+    return _nuts.in_chunks(
+        lambda state, begin: _steps(*arguments, settings, key, state, begin), state, settings, advance
+    )
 
 
 def _natural(hyper: Hyper, phi: np.ndarray) -> dict[str, np.ndarray]:

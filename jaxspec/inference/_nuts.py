@@ -17,7 +17,7 @@ from jaxspec.methods import NUTS
 if TYPE_CHECKING:
     from numpyro.infer.hmc import HMCState
 
-_CHUNK = 50  # steps of all chains per call of the compiled program: what a progress bar moves by
+STEPS = 50  # steps of all chains per call of the compiled program: what a progress bar moves by
 
 
 class Chains(NamedTuple):
@@ -29,7 +29,7 @@ class Chains(NamedTuple):
     steps: np.ndarray  # gradients taken
 
 
-class _Whitened(NamedTuple):
+class Whitened(NamedTuple):
     """The unbounded space seen from an optimum: u = centre + scale z, so that z is about normal."""
 
     centre: jax.Array | np.ndarray
@@ -37,32 +37,25 @@ class _Whitened(NamedTuple):
     cost: jax.Array | np.ndarray  # at the centre
 
 
-def whiten(optimum: _optimum.Optimum) -> _Whitened:
+def whiten(optimum: _optimum.Optimum) -> Whitened:
     """The frame in which the density around an optimum is a unit normal.
 
     Directions that the data do not constrain get a width of at most 3 e-folds: what is not constrained is not a step.
     """
     values, vectors = np.linalg.eigh(np.asarray(optimum.curvature))
     widths = 1.0 / np.sqrt(np.maximum(values, 1.0 / 9.0))
-    return _Whitened(optimum.u, vectors * widths, optimum.cost)
+    return Whitened(optimum.u, vectors * widths[..., None, :], optimum.cost)
 
 
-def _kernel(density: Density, frame: _Whitened, settings: NUTS, key: jax.Array) -> tuple[Any, Any]:
-    """The first state of all chains, at the optimum, and the function that moves them by one draw."""
+def sampler(potential: Any, settings: NUTS) -> tuple[Any, Any]:
+    """The function that gives the first state of a chain, from a position and a key, and the one that draws."""
     from numpyro.infer.hmc import hmc
 
-    @jax.jit  # so that its gradient is traced once, not wherever numpyro asks for it
-    def whitened(z: jax.Array) -> jax.Array:
-        return _optimum.cost(density, jnp.add(frame.centre, frame.scale @ z), "sampled") - frame.cost
+    init, step = hmc(potential, algo="NUTS")
 
-    # At the optimum the unit normal has the potential and the slope of the density, both zero: the first state is made
-    # with it, and the density is compiled once, in the step.
-    potentials = [whitened, lambda z: 0.5 * z @ z]
-    init, step = hmc(lambda z: potentials[-1](z), algo="NUTS")
-
-    def first(key: jax.Array) -> HMCState:
+    def first(position: Any, key: jax.Array) -> HMCState:
         return init(
-            jnp.zeros_like(frame.centre),
+            position,
             settings.warmup,
             step_size=0.5,
             target_accept_prob=settings.target_accept,
@@ -71,28 +64,45 @@ def _kernel(density: Density, frame: _Whitened, settings: NUTS, key: jax.Array) 
             rng_key=key,
         )
 
-    state = jax.vmap(first)(jax.random.split(key, settings.chains))
+    return first, step
+
+
+def kernel(density: Density, frame: Whitened, settings: NUTS, key: jax.Array) -> tuple[Any, Any]:
+    """The first state of all chains, at the optimum, and the function that moves them by one draw."""
+
+    @jax.jit  # so that its gradient is traced once, not wherever numpyro asks for it
+    def whitened(z: jax.Array) -> jax.Array:
+        return _optimum.cost(density, jnp.add(frame.centre, frame.scale @ z), "sampled") - frame.cost
+
+    # At the optimum the unit normal has the potential and the slope of the density, both zero: the first state is made
+    # with it, and the density is compiled once, in the step.
+    potentials = [whitened, lambda z: 0.5 * z @ z]
+    first, step = sampler(lambda z: potentials[-1](z), settings)
+    origin = jnp.zeros_like(frame.centre)
+    state = jax.vmap(lambda key: first(origin, key))(jax.random.split(key, settings.chains))
     potentials.pop()
     return state, _optimum.each(step)
 
 
-@functools.partial(program, static_argnames="settings")
-def _chunk(
-    density: Density, frame: _Whitened, settings: NUTS, key: jax.Array, state: Any, begin: np.bool
+def some_steps(
+    density: Density, frame: Whitened, settings: NUTS, key: jax.Array, state: Any, begin: Any
 ) -> tuple[Any, Chains]:
-    """`_CHUNK` steps of all chains. Where `begin` is true they start at the optimum, else they go on from `state`.
+    """`STEPS` steps of all chains. Where `begin` is true they start at the optimum, else they go on from `state`.
 
     Start, warm-up and draws share this one program: each further one would compile the kernel again.
     """
-    first, step = _kernel(density, frame, settings, key)
+    first, step = kernel(density, frame, settings, key)
     state = jax.tree.map(lambda a, b: jnp.where(begin, a, b), first, state)
 
     def body(state, _):
         state = step(state)
         return state, (state.z, state.potential_energy, state.diverging, state.num_steps)
 
-    state, (z, potential, diverging, steps) = jax.lax.scan(body, state, length=_CHUNK)
+    state, (z, potential, diverging, steps) = jax.lax.scan(body, state, length=STEPS)
     return state, Chains(frame.centre + z @ frame.scale.T, potential, diverging, steps)
+
+
+_chunk = functools.partial(program, static_argnames="settings")(some_steps)
 
 
 def run(density: Density, optimum: _optimum.Optimum, settings: NUTS, key: jax.Array, progress: Any) -> Chains:
@@ -101,21 +111,31 @@ def run(density: Density, optimum: _optimum.Optimum, settings: NUTS, key: jax.Ar
     An interrupt after the warm-up ends the chains where they are.
     """
     frame = whiten(optimum)
-    state = _no_state(density, frame, settings, key)
+    drawn = in_chunks(
+        lambda state, begin: _chunk(density, frame, settings, key, state, begin),
+        _no_state(density, frame, settings, key),
+        settings,
+        progress,
+    )
+    return jax.tree.map(lambda array: array.swapaxes(0, 1), drawn)
+
+
+def in_chunks(chunk: Any, state: Any, settings: NUTS, progress: Any) -> Any:
+    """What `chunk(state, begin)` draws in all its steps, a leading axis, without the warm-up."""
     pieces, done = [], 0
     while done < settings.warmup + settings.draws:
         try:
-            state, piece = _chunk(density, frame, settings, key, state, np.bool(done == 0))
+            state, piece = chunk(state, np.bool(done == 0))
             pieces.append(jax.tree.map(np.asarray, piece))
-            done += _CHUNK
-            progress(_CHUNK)
+            done += STEPS
+            progress(STEPS)
         except KeyboardInterrupt:
-            done = _CHUNK * len(pieces)
+            done = STEPS * len(pieces)
             if done <= settings.warmup:
                 raise
             break
-    joined = jax.tree.map(lambda *parts: np.concatenate(parts).swapaxes(0, 1), *pieces)
-    return jax.tree.map(lambda array: array[:, settings.warmup : settings.warmup + settings.draws], joined)
+    kept = slice(settings.warmup, settings.warmup + settings.draws)
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[kept], *pieces)
 
 
 def compile_ahead(density: Density, settings: NUTS, key: jax.Array) -> None:
@@ -124,19 +144,22 @@ def compile_ahead(density: Density, settings: NUTS, key: jax.Array) -> None:
     The way to have a program compiled is to call it: with a density that is NaN, every trajectory ends at once.
     """
     n = len(density.space.kinds)
-    frame = _Whitened(np.zeros(n), np.eye(n), np.array(np.nan))
+    frame = Whitened(np.zeros(n), np.eye(n), np.array(np.nan))
     jax.block_until_ready(
         _chunk(density, frame, settings, key, _no_state(density, frame, settings, key), np.bool(True))
     )
 
 
-def _no_state(density: Density, frame: _Whitened, settings: NUTS, key: jax.Array) -> Any:
-    """A state of the right shapes, for the argument of `_chunk` that a first call does not read."""
-    shapes = jax.eval_shape(lambda d, f, k: _kernel(d, f, settings, k)[0], density, frame, key)
-    return jax.tree.map(lambda leaf: _zeros(leaf, key), shapes)
+def _no_state(density: Density, frame: Whitened, settings: NUTS, key: jax.Array) -> Any:
+    return no_state(lambda d, f, k: kernel(d, f, settings, k)[0], density, frame, key)
 
 
-def _zeros(leaf: Any, key: jax.Array) -> Any:
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jnp.broadcast_to(key, leaf.shape)
-    return np.zeros(leaf.shape, leaf.dtype)
+def no_state(first: Any, *arguments: Any) -> Any:
+    """A state of the shapes of what `first` gives, for the first chunk, which does not read it; the last is a key."""
+
+    def blank(leaf: Any) -> Any:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jnp.broadcast_to(arguments[-1].ravel()[0], leaf.shape)
+        return np.zeros(leaf.shape, leaf.dtype)
+
+    return jax.tree.map(blank, jax.eval_shape(first, *arguments))

@@ -1,4 +1,4 @@
-"""Fits of one model to many spectra, each with parameters of its own."""
+"""Fits of one model to many spectra, or samples of their posteriors, each with parameters of its own."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jaxspec import progress as progress_bar
 from jaxspec import units
 from jaxspec.data import Observation
-from jaxspec.inference._chunk import Band, Task, fit_chunk
-from jaxspec.results import Catalogue
-from jaxspec.results._catalogue import Rows, observations_of
+from jaxspec.inference._chunk import run_chunk
+from jaxspec.inference._task import Band, Sampling, Task
+from jaxspec.inference._together import SLOTS
+from jaxspec.methods import NUTS
+from jaxspec.results import Catalogue, PosteriorCatalogue
+from jaxspec.results._catalogue import observations_of
 from jaxspec.results._checkpoint import Checkpoint
+from jaxspec.results._rows import Rows
 from jaxspec.terms import effects_of
 
 if TYPE_CHECKING:
@@ -66,6 +72,58 @@ def fit_each(
     """
     if use_priors:
         model.require_priors()
+    task, entries, names, unit_names = _prepared(
+        model, observations, values, flux, "posterior" if use_priors else "likelihood"
+    )
+    rows = _run(task, client, file, "fits", progress)
+    return Catalogue(model, entries, task.values, rows, names, unit_names, use_priors)
+
+
+def sample_each(
+    model: Model,
+    observations: Sequence[Observation] | Mapping[str, Observation | Sequence[Observation]],
+    method: NUTS | None = None,
+    *,
+    key: jax.Array,
+    values: Mapping[str, Any] | None = None,
+    flux: Mapping[str, tuple[Any, Any, str]] | None = None,
+    file: Any = None,
+    client: Any = None,
+    progress: bool | None = None,
+) -> PosteriorCatalogue:
+    """Draws from the posterior of each of many spectra, with its evidence.
+
+    The chains of each start at its best fit, in the space that the covariance there makes round, and run in one
+    compiled program. All draws are kept, 8 bytes for each free parameter. The evidence comes from them, by bridge
+    sampling. A row says what is wrong with its draws.
+
+    Args:
+        model: every free parameter needs a prior.
+        method: settings of NUTS.
+        key: a JAX random key; the same key gives the same draws, however the work is spread.
+        file: where finished rows are kept, 16 spectra at a time.
+
+    The other arguments are those of `fit_each`. Raises what it raises, `ValueError` for a missing prior, and
+    `TypeError` for another method.
+
+    **Reference:** on the evidence Meng & Wong 1996, Stat. Sinica 6, 831.
+    """
+    method = NUTS() if method is None else method
+    if not isinstance(method, NUTS):
+        raise TypeError(f"sample_each samples by NUTS(...), got {method!r}; sample such spectra one by one")
+    model.require_priors()
+    task, entries, names, unit_names = _prepared(model, observations, values, flux, "sampled")
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    numbers = np.asarray(jax.random.key_data(key) if typed else key)
+    task = dataclasses.replace(task, sampling=Sampling(method, numbers))
+    rows = _run(task, client, file, "posteriors", progress)
+    return PosteriorCatalogue(model, entries, task.values, rows, names, unit_names, method, numbers)
+
+
+def _prepared(
+    model: Model, observations: Any, values: Mapping[str, Any] | None, flux: Any, target: str
+) -> tuple[Task, dict[str, Any], tuple[str, ...], tuple[str, ...]]:
+    """What is to be done, the observations by name, names and units of the columns of fluxes."""
     require_simple(model)
     entries = entries_of(observations)
     if any(o.background_models for entry in entries.values() for o in observations_of(entry)):
@@ -74,13 +132,8 @@ def fit_each(
     for name, column in held.items():
         if len(column) != len(entries):
             raise ValueError(f"there are {len(column)} values of {name} for {len(entries)} spectra")
-    bands, flux_names, flux_units = _bands(model, flux or {})
-    target = "posterior" if use_priors else "likelihood"
-    everything = Task(model, tuple(entries.values()), held, bands, target)
-    pieces = _cut(everything, len(entries))
-    with progress_bar.bar(len(entries), "fits", progress) as advance:
-        rows = _run(pieces, client, None if file is None else Checkpoint(file, fingerprint(everything)), advance)
-    return Catalogue(model, entries, held, Rows.joined(rows), flux_names, flux_units, use_priors)
+    bands, names, unit_names = _bands(model, flux or {})
+    return Task(model, tuple(entries.values()), held, bands, target), entries, names, unit_names
 
 
 def require_simple(model: Model) -> None:
@@ -131,15 +184,18 @@ def _bands(
     return tuple(bands), tuple(names), tuple(unit_names)
 
 
-def _cut(task: Task, n: int) -> list[Task]:
+def _cut(task: Task) -> list[Task]:
     """The chunks of a task."""
-    first = observations_of(task.entries[0])
-    size = min(CHUNK, max(16, _CHUNK_BYTES // _bytes_each(first, task.entries)))
+    first, n = observations_of(task.entries[0]), len(task.entries)
+    # Chains of one spectrum keep a core busy for about a second.
+    most = CHUNK if task.sampling is None or jax.default_backend() != "cpu" else min(CHUNK, SLOTS[0])
+    size = min(most, max(16, _CHUNK_BYTES // _bytes_each(first, task.entries)))
     return [
         dataclasses.replace(
             task,
             entries=task.entries[start : start + size],
             values={name: column[start : start + size] for name, column in task.values.items()},
+            first=start,
         )
         for start in range(0, n, size)
     ]
@@ -167,18 +223,22 @@ def _executor(client: Any, n_tasks: int) -> concurrent.futures.Executor:
     return client.get_executor(pure=False)
 
 
-def _run(tasks: Sequence[Task], client: Any, checkpoint: Checkpoint | None, advance: Any) -> list[Rows]:
-    """Fits the chunks that are not finished yet."""
+def _run(task: Task, client: Any, file: Any, what: str, progress: bool | None) -> Any:
+    """The rows of a task, chunk by chunk."""
+    checkpoint = None if file is None else Checkpoint(file, fingerprint(task), task.kind)
+    with progress_bar.bar(len(task.entries), what, progress) as advance:
+        return task.kind.joined(_run_chunks(_cut(task), client, checkpoint, advance))
+
+
+def _run_chunks(tasks: Sequence[Task], client: Any, checkpoint: Checkpoint | None, advance: Any) -> list[Rows]:
+    """Runs the chunks that are not finished yet."""
     ends = list(itertools.accumulate(len(task.entries) for task in tasks))
     spans = list(zip([0, *ends], ends))
-    results = (
-        {}
-        if checkpoint is None
-        else {i: checkpoint.finished[s] for i, s in enumerate(spans) if s in checkpoint.finished}
-    )
+    finished = {} if checkpoint is None else checkpoint.finished
+    results = {i: finished[span] for i, span in enumerate(spans) if span in finished}
     advance(sum(len(rows) for rows in results.values()))
     with _executor(client, len(tasks)) as pool:
-        futures = {pool.submit(fit_chunk, task): i for i, task in enumerate(tasks) if i not in results}
+        futures = {pool.submit(run_chunk, task): i for i, task in enumerate(tasks) if i not in results}
         try:
             for future in concurrent.futures.as_completed(futures):
                 i = futures[future]
@@ -204,7 +264,15 @@ def fingerprint(task: Task) -> str:
         (row.name, float(row.value), row.bounds, row.free, sorted(map(repr, jax.tree.leaves(row.prior))))
         for row in rows.values()
     ]
-    text = [repr(task.model), numbers, laws, task.bands, task.target, [(n, v.tolist()) for n, v in task.values.items()]]
+    text = [
+        repr(task.model),
+        numbers,
+        laws,
+        task.bands,
+        task.target,
+        task.sampling,
+        [(n, v.tolist()) for n, v in task.values.items()],
+    ]
     total = hashlib.sha256(repr(text).encode())
     responses: dict[int, bytes] = {}
     for observation in itertools.chain.from_iterable(map(observations_of, task.entries)):

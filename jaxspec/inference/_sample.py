@@ -17,6 +17,7 @@ from jaxspec.inference._simulated import by_chunks
 from jaxspec.methods import NUTS, Method, NestedSlice, UltraNest
 from jaxspec.problem import Problem
 from jaxspec.results import Posterior
+from jaxspec.results._posterior import at_max_depth
 
 
 def sample(
@@ -91,7 +92,7 @@ def _by_nuts(problem: Problem, method: NUTS, key: jax.Array, progress: bool | No
             "interrupted": chains.u.shape[1] < method.draws,
             "divergences": int(chains.diverging.sum()),
             "steps_per_draw": float(chains.steps.mean()),
-            "at_max_depth": float(np.mean(chains.steps >= 2**method.max_tree_depth - 1)),
+            "at_max_depth": float(at_max_depth(chains.steps, method)),
         },
     )
 

@@ -2,7 +2,7 @@
 
 from jaxspec.results._bestfit import BestFit
 from jaxspec.results._bootstrap import Bootstrap, Coverage, LikelihoodRatio
-from jaxspec.results._catalogue import Catalogue, compare
+from jaxspec.results._catalogue import Catalogue, PosteriorCatalogue, compare
 from jaxspec.results._io import load
 from jaxspec.results._population import PopulationPosterior
 from jaxspec.results._posterior import Posterior
@@ -18,6 +18,7 @@ __all__ = [
     "LikelihoodRatio",
     "PopulationPosterior",
     "Posterior",
+    "PosteriorCatalogue",
     "PredictiveCheck",
     "ProfileErrors",
     "compare",

@@ -23,7 +23,8 @@ _N_DRAWS = 4096  # of the normal approximation: its 68 % bounds are then good to
 
 
 @jax.jit
-def _from_unbounded(density: Density, u: jax.Array) -> jax.Array:
+def from_unbounded(density: Density, u: jax.Array) -> jax.Array:
+    """The values of all parameters at points of the unbounded space, (n_points, n_parameters)."""
     return jax.vmap(lambda point: density.layout.all_values(density.space.values(point)))(u)
 
 
@@ -64,7 +65,7 @@ class BestFit(Result):
         offsets = np.linalg.solve(np.linalg.cholesky(offsets.T @ offsets / len(offsets)), offsets.T).T
         offsets = offsets * np.sqrt(np.maximum(values, 0.0))
         u = np.concatenate([self.u[None], self.u + offsets @ vectors.T])
-        return np.asarray(_from_unbounded(self.problem.density, jnp.asarray(u)))
+        return np.asarray(from_unbounded(self.problem.density, jnp.asarray(u)))
 
     def centre(self, outcomes: np.ndarray) -> Any:
         return outcomes[0]

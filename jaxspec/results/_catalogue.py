@@ -1,7 +1,8 @@
-"""The results of fits to many spectra: one row each."""
+"""The results of fits to many spectra, or of sampling them: one row each."""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,71 +12,20 @@ import numpy as np
 
 from jaxspec import parameters
 from jaxspec.problem import Problem
-from jaxspec.results._bestfit import BestFit
+from jaxspec.results._bestfit import BestFit, from_unbounded
+from jaxspec.results._posterior import Posterior
+from jaxspec.results._result import Result
+from jaxspec.results._rows import DrawRows, FitRows, Rows
 
 if TYPE_CHECKING:
     from jaxspec.data import Observation
+    from jaxspec.methods import NUTS
     from jaxspec.sources import Model
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Rows:
-    """What is known of each fit, arrays with a leading axis over spectra; n is the number of free parameters.
-
-    A spectrum that could not be fitted has NaN and says why in `trouble`.
-    """
-
-    u: np.ndarray  # best values in the unbounded space, (n_spectra, n)
-    covariance_u: np.ndarray  # (n_spectra, n, n), zero for parameters that have no error
-    values: np.ndarray  # of all parameters, (n_spectra, n_parameters)
-    errors: np.ndarray  # their standard deviations, (n_spectra, n_parameters)
-    statistic: np.ndarray
-    log_likelihood: np.ndarray
-    n_bins: np.ndarray
-    converged: np.ndarray  # bool
-    fluxes: np.ndarray  # (n_spectra, n_fluxes)
-    flux_errors: np.ndarray
-    start: np.ndarray  # in s; NaN where it is not known
-    stop: np.ndarray
-    trouble: np.ndarray  # text, empty where there is none
-
-    @classmethod
-    def failed(cls, trouble: Sequence[str], n: int, n_parameters: int, n_fluxes: int) -> Rows:
-        """Rows of spectra without a fit."""
-        many = len(trouble)
-        shapes = ((n,), (n, n), (n_parameters,), (n_parameters,), (), ())
-        return cls(
-            *(np.full((many, *shape), np.nan) for shape in shapes),
-            n_bins=np.zeros(many, int),
-            converged=np.zeros(many, bool),
-            fluxes=np.full((many, n_fluxes), np.nan),
-            flux_errors=np.full((many, n_fluxes), np.nan),
-            start=np.full(many, np.nan),
-            stop=np.full(many, np.nan),
-            trouble=np.array(trouble, object),
-        )
-
-    def put(self, index: np.ndarray, other: Rows) -> None:
-        """Writes other rows over those of these numbers."""
-        for field in dataclasses.fields(self):
-            getattr(self, field.name)[index] = getattr(other, field.name)
-
-    @classmethod
-    def joined(cls, pieces: Sequence[Rows]) -> Rows:
-        """Rows one after the other."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        return cls(*(np.concatenate([getattr(piece, name) for piece in pieces]) for name in names))
-
-    def __len__(self) -> int:
-        return len(self.statistic)
-
-
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Catalogue:
-    """Fits of one model to many spectra, each with parameters of its own.
-
-    `catalogue["name"]` is the ordinary best fit of a spectrum, with its tables, fluxes and pictures.
-    """
+class _Catalogue(abc.ABC):
+    """Results of one model for many spectra, each with parameters of its own."""
 
     model: Model
     observations: Mapping[str, Any]  # of each spectrum, by its name
@@ -83,7 +33,6 @@ class Catalogue:
     rows: Rows
     flux_names: tuple[str, ...]
     flux_units: tuple[str, ...]
-    use_priors: bool
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,37 +45,33 @@ class Catalogue:
     def __iter__(self) -> Iterator[str]:
         return iter(self.observations)
 
-    def __getitem__(self, name: str) -> BestFit:
-        """The best fit of a spectrum. Raises `KeyError` for an unknown name, `ValueError` for one without a fit."""
+    def __getitem__(self, name: str) -> Result:
+        """The result of a spectrum. Raises `KeyError` for an unknown name, `ValueError` for one without a result."""
         if name not in self.observations:
             raise parameters.unknown(name, self.observations, "spectrum")
         i = self.names.index(name)
-        rows = self.rows
-        if not np.all(np.isfinite(rows.u[i])):
-            raise ValueError(f"{name} has no fit: {rows.trouble[i]}")
+        if not np.all(np.isfinite(self.rows.values[i])):
+            raise ValueError(f"{name} has no result: {self.rows.trouble[i]}")
         model = self.model.at({parameter: float(column[i]) for parameter, column in self.held.items()})
-        problem = Problem(model, observations_of(self.observations[name]))
-        theta = np.asarray(problem.density.space.values(jnp.asarray(rows.u[i])))
-        return BestFit(
-            problem=problem,
-            theta=theta,
-            u=rows.u[i],
-            covariance_u=rows.covariance_u[i],
-            statistics=np.array(list(problem.statistics(dict(zip(problem.names, theta))).values())),
-            converged=bool(rows.converged[i]),
-            troubles=tuple(filter(None, rows.trouble[i].split("; "))),
-            starts_agreeing=1,
-            n_starts=1,
-            use_priors=self.use_priors,
-        )
+        return self._open(i, Problem(model, observations_of(self.observations[name])))
+
+    @abc.abstractmethod
+    def _open(self, i: int, problem: Problem) -> Result:
+        """The result of spectrum number i."""
+
+    @abc.abstractmethod
+    def _goodness(self) -> dict[str, Any]:
+        """Columns between parameters and fluxes."""
 
     def table(self) -> Any:
         """One row for each spectrum, as a pandas table.
 
-        Columns: the value of each free, linked or individually given parameter and, with " error", its standard
-        deviation (NaN where it lies at its bound, is not constrained, or is frozen); "statistic", "degrees of freedom",
-        "ln L", "AIC", "BIC", "converged"; the fluxes asked for, with their errors; "start" and "stop" in s where the
-        files tell; "trouble", in words.
+        Columns: the value of each free, linked or individually given parameter (the best one, or the median) and, with
+        " error", its standard deviation (NaN where a fit ends at its bound, where the data do not constrain it, or
+        where it is frozen). Of fits "statistic", "degrees of freedom", "ln L", "AIC", "BIC", "converged"; of posteriors
+        the worst "R-hat", the least "ESS", "divergences", and "ln Z", the natural logarithm of the evidence, with its
+        error. The fluxes asked for, with their errors; "start" and "stop" in s where the files tell; "trouble", in
+        words.
         """
         import pandas as pd
 
@@ -136,15 +81,7 @@ class Catalogue:
             if row.free or row.link is not None or name in self.held:
                 columns[name] = rows.values[:, i]
                 columns[f"{name} error"] = rows.errors[:, i]
-        n = len(self.model.free)
-        columns |= {
-            "statistic": rows.statistic,
-            "degrees of freedom": rows.n_bins - n,
-            "ln L": rows.log_likelihood,
-            "AIC": 2 * n - 2 * rows.log_likelihood,
-            "BIC": n * np.log(np.maximum(rows.n_bins, 1)) - 2 * rows.log_likelihood,
-            "converged": rows.converged,
-        }
+        columns |= self._goodness()
         for i, name in enumerate(self.flux_names):
             columns[name] = rows.fluxes[:, i]
             columns[f"{name} error"] = rows.flux_errors[:, i]
@@ -192,45 +129,133 @@ class Catalogue:
         return Column(with_unit(name, self.flux_units[i]), self.rows.fluxes[:, i], self.rows.flux_errors[:, i])
 
     def __repr__(self) -> str:
-        good = int(self.rows.converged.sum())
-        failed = int(np.sum(~np.isfinite(self.rows.statistic)))
-        head = f"Catalogue of {len(self)} spectra: {good} converged, {failed} without a fit"
+        troubled = int(np.sum(self.rows.trouble != ""))
+        failed = int(np.sum(~np.isfinite(self.rows.values).all(axis=1)))
+        head = f"{type(self).__name__} of {len(self)} spectra: {troubled} with trouble, {failed} without a result"
         return f"{head}\n\n{self.table().to_string(max_rows=10, float_format=lambda value: f'{value:.5g}')}"
 
     def _repr_html_(self) -> str:
         return self.table().to_html(max_rows=20)
 
 
-def compare(catalogues: Mapping[str, Catalogue], by: str = "BIC") -> Any:
-    """Which of several models fits each spectrum best, as a pandas table.
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Catalogue(_Catalogue):
+    """Fits of one model to many spectra, each with parameters of its own.
+
+    `catalogue["name"]` is the ordinary best fit of a spectrum, with its tables, fluxes and pictures.
+    """
+
+    rows: FitRows
+    use_priors: bool
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, name: str) -> BestFit: ...
+
+    def _open(self, i: int, problem: Problem) -> BestFit:
+        rows = self.rows
+        theta = np.asarray(problem.density.space.values(jnp.asarray(rows.u[i])))
+        return BestFit(
+            problem=problem,
+            theta=theta,
+            u=rows.u[i],
+            covariance_u=rows.covariance_u[i],
+            statistics=np.array(list(problem.statistics(dict(zip(problem.names, theta))).values())),
+            converged=bool(rows.converged[i]),
+            troubles=tuple(filter(None, rows.trouble[i].split("; "))),
+            starts_agreeing=1,
+            n_starts=1,
+            use_priors=self.use_priors,
+        )
+
+    def _goodness(self) -> dict[str, Any]:
+        rows, n = self.rows, len(self.model.free)
+        return {
+            "statistic": rows.statistic,
+            "degrees of freedom": rows.n_bins - n,
+            "ln L": rows.log_likelihood,
+            "AIC": 2 * n - 2 * rows.log_likelihood,
+            "BIC": n * np.log(np.maximum(rows.n_bins, 1)) - 2 * rows.log_likelihood,
+            "converged": rows.converged,
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class PosteriorCatalogue(_Catalogue):
+    """Draws from the posteriors of many spectra, each with parameters of its own.
+
+    `catalogue["name"]` is the ordinary posterior of a spectrum, with its tables, fluxes, pictures and evidence.
+    """
+
+    rows: DrawRows
+    method: NUTS
+    key: np.ndarray
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, name: str) -> Posterior: ...
+
+    def _open(self, i: int, problem: Problem) -> Posterior:
+        rows, draws = self.rows, self.rows.draws[i]
+        values = np.asarray(from_unbounded(problem.density, jnp.asarray(draws.reshape(-1, draws.shape[-1]))))
+        return Posterior(
+            problem=problem,
+            samples=values.reshape(*draws.shape[:2], -1),
+            method=self.method,
+            key=self.key,
+            statistics={"divergences": int(rows.divergences[i]), "at_max_depth": float(rows.at_max_depth[i])},
+            log_evidence=(float(rows.log_evidence[i]), float(rows.log_evidence_error[i])),
+        )
+
+    def _goodness(self) -> dict[str, Any]:
+        rows = self.rows
+        return {
+            "R-hat": rows.r_hat,
+            "ESS": rows.ess,
+            "divergences": rows.divergences,
+            "ln Z": rows.log_evidence,
+            "ln Z error": rows.log_evidence_error,
+        }
+
+
+def compare(catalogues: Mapping[str, Catalogue | PosteriorCatalogue], by: str = "BIC") -> Any:
+    """Which of several models describes each spectrum best, as a pandas table.
 
     Args:
-        catalogues: fits of the same spectra, by the name of the model.
-        by: "AIC" or "BIC"; the least is the best. Differences below 2 say little, above 10 much.
+        catalogues: of the same spectra, by the name of the model.
+        by: "AIC" or "BIC" of fits, the least is the best: differences below 2 say little, above 10 much. Or "evidence"
+            of posteriors, by ln of the Bayes factor: below 1 it says little, above 5 much; it depends on the priors.
 
-    Columns: "best", the name of a model; "margin", by how much the next one is worse; the criterion of each, less that
-    of the best. A model without a converged fit does not take part.
+    Columns: "best", the name of a model; "margin", by how much the next one is worse, with its "margin error" of
+    evidences; for each model how far it is behind the best. A fit that did not converge does not take part.
 
-    **Reference:** Burnham & Anderson 2004, Sociol. Methods Res. 33, 261.
+    **Reference:** Burnham & Anderson 2004, Sociol. Methods Res. 33, 261; Kass & Raftery 1995, J. Am. Stat. Assoc. 90,
+    773.
 
-    Raises `ValueError` for another criterion, for fewer than two models and for catalogues of other spectra.
+    Raises `ValueError` for another criterion, for one that the catalogues do not have, for fewer than two models and
+    for catalogues of other spectra.
     """
     import pandas as pd
 
-    if by not in ("AIC", "BIC"):
-        raise ValueError(f"by={by!r} is no criterion; give 'AIC' or 'BIC'")
-    tables = {name: catalogue.table() for name, catalogue in catalogues.items()}
-    if len(tables) < 2 or any(list(each) != list(next(iter(catalogues.values()))) for each in catalogues.values()):
+    if by not in ("AIC", "BIC", "evidence"):
+        raise ValueError(f"by={by!r} is no criterion; give 'AIC', 'BIC' or 'evidence'")
+    if len(catalogues) < 2 or any(list(each) != list(next(iter(catalogues.values()))) for each in catalogues.values()):
         raise ValueError("compare takes two or more catalogues of the same spectra, in the same order")
-    numbers = pd.DataFrame({name: table[by].where(table["converged"]) for name, table in tables.items()})
+    if any(isinstance(each, PosteriorCatalogue) != (by == "evidence") for each in catalogues.values()):
+        raise ValueError("'evidence' is for catalogues of sample_each, 'AIC' and 'BIC' are for those of fit_each")
+    tables = {name: catalogue.table() for name, catalogue in catalogues.items()}
+    scores = {n: -t["ln Z"] if by == "evidence" else t[by].where(t["converged"]) for n, t in tables.items()}
+    numbers = pd.DataFrame(scores)
     known = numbers.notna().any(axis=1)
     ordered = np.sort(numbers.to_numpy(), axis=1)  # NaN last
     best = pd.Series(numbers[known].idxmin(axis=1)).reindex(numbers.index)
-    differences = numbers.sub(numbers.min(axis=1), axis=0).add_prefix(f"{by} ")
-    return pd.concat(
-        [best.rename("best"), pd.Series(ordered[:, 1] - ordered[:, 0], numbers.index, name="margin"), differences],
-        axis=1,
-    )
+    columns = {"best": best, "margin": ordered[:, 1] - ordered[:, 0]}
+    if by == "evidence":
+        errors = np.stack([table["ln Z error"] for table in tables.values()], axis=1)
+        first_two = np.take_along_axis(errors, np.argsort(numbers.to_numpy(), axis=1)[:, :2], axis=1)
+        columns["margin error"] = np.linalg.norm(first_two, axis=1)
+    behind = numbers.sub(numbers.min(axis=1), axis=0).add_prefix("ln B " if by == "evidence" else f"{by} ")
+    return pd.concat([pd.DataFrame(columns, numbers.index), behind], axis=1)
 
 
 def observations_of(entry: Any) -> tuple[Observation, ...]:

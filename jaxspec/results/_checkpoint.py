@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import os
@@ -10,26 +11,27 @@ from typing import Any
 
 import numpy as np
 
-from jaxspec.results._catalogue import Rows
+from jaxspec.results._rows import Rows
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Checkpoint:
     """Chunks of rows in a text file: a line that says of which run they are, then a line of JSON for each chunk.
 
     A line that a killed process has not finished is cut off, so that at most one chunk is lost. Numbers are written
-    with all their digits.
+    byte by byte.
 
     Args:
         path: of the file; it is begun where there is none.
         fingerprint: of model, settings and data.
+        kind: of the rows.
 
     Raises `ValueError` for a file of another run, or one that is no such file, `FileNotFoundError` for a folder that is
     not there.
     """
 
-    def __init__(self, path: Any, fingerprint: str) -> None:
+    def __init__(self, path: Any, fingerprint: str, kind: type[Rows]) -> None:
         self.path = Path(path)
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"cannot write {path}: the folder {self.path.parent} does not exist")
@@ -46,14 +48,14 @@ class Checkpoint:
                 f"{path} is not of this run: model, settings or data differ. Give another file, or delete this one"
             )
         for record in map(json.loads, lines):
-            arrays = {name: np.array(value, _kind(name)) for name, value in record["rows"].items()}
-            self.finished[record["start"], record["stop"]] = Rows(**arrays)
+            arrays = {name: _array(value) for name, value in record["rows"].items()}
+            self.finished[record["start"], record["stop"]] = kind(**arrays)
         if end < len(whole):
             os.truncate(self.path, end)
 
     def add(self, start: int, stop: int, rows: Rows) -> None:
         """Writes the rows from number `start` to before `stop`."""
-        arrays = {field.name: getattr(rows, field.name).tolist() for field in dataclasses.fields(rows)}
+        arrays = {field.name: _stored(getattr(rows, field.name)) for field in dataclasses.fields(rows)}
         with self.path.open("a") as file:
             file.write(json.dumps({"start": start, "stop": stop, "rows": arrays}) + "\n")
             file.flush()
@@ -67,5 +69,15 @@ def _read(line: str) -> Any:
         return None
 
 
-def _kind(name: str) -> Any:
-    return {"n_bins": int, "converged": bool, "trouble": object}.get(name, float)
+def _stored(array: np.ndarray) -> Any:
+    """As JSON takes it: text as it is, numbers byte by byte."""
+    if array.dtype == object:
+        return array.tolist()
+    return {"type": array.dtype.str, "shape": array.shape, "base64": base64.b64encode(array.tobytes()).decode()}
+
+
+def _array(stored: Any) -> np.ndarray:
+    if isinstance(stored, list):
+        return np.array(stored, object)
+    data = base64.b64decode(stored["base64"])
+    return np.frombuffer(data, stored["type"]).reshape(stored["shape"]).copy()

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxspec.methods import NUTS
 from jaxspec.problem import Problem
 from jaxspec.results._result import Result
 from jaxspec.results._table import interval as interval_of
@@ -95,23 +96,7 @@ class Posterior(Result):
         found = []
         if self.statistics.get("interrupted", 0):
             found.append(f"interrupted: these are the {self.samples.shape[1]} draws made until then")
-        worst = max(self.r_hat, key=lambda name: np.nan_to_num(self.r_hat[name]))
-        if self.r_hat[worst] > _MAX_R_HAT:
-            found.append(
-                f"the chains disagree: R-hat is {self.r_hat[worst]:.3f} for {worst} (over {_MAX_R_HAT}); draw more, "
-                "warm up longer, or look for a second maximum"
-            )
-        poorest = min(self.ess, key=lambda name: self.ess[name])
-        if self.ess[poorest] < _MIN_ESS:
-            found.append(f"few effective draws: {self.ess[poorest]:.0f} for {poorest} (under {_MIN_ESS}); draw more")
-        if self.statistics.get("divergences", 0):
-            found.append(
-                f"{self.statistics['divergences']:.0f} divergent trajectories: parts of the posterior may be missed; "
-                "try NUTS(target_accept=0.95) or other parameters"
-            )
-        if self.statistics.get("at_max_depth", 0) > 0.01:
-            found.append("trajectories were cut at max_tree_depth: the posterior is badly conditioned; raise it")
-        return found
+        return found + troubles_of(self.r_hat, self.ess, self.statistics)
 
     def table(self, level: float = 0.68, interval: str = "equal-tailed") -> Any:
         """Median, interval, mean, standard deviation and diagnostics of each free and linked parameter, by pandas.
@@ -210,6 +195,33 @@ class Posterior(Result):
         import html
 
         return f"<p>{'<br>'.join(map(html.escape, self._summary()))}</p>{self.table().to_html()}"
+
+
+def troubles_of(r_hat: Mapping[str, float], ess: Mapping[str, float], statistics: Mapping[str, float]) -> list[str]:
+    """What diagnostics say against draws, in words."""
+    found = []
+    worst = max(r_hat, key=lambda name: np.nan_to_num(r_hat[name]))
+    if r_hat[worst] > _MAX_R_HAT:
+        found.append(
+            f"the chains disagree: R-hat is {r_hat[worst]:.3f} for {worst} (over {_MAX_R_HAT}); draw more, "
+            "warm up longer, or look for a second maximum"
+        )
+    poorest = min(ess, key=lambda name: ess[name])
+    if ess[poorest] < _MIN_ESS:
+        found.append(f"few effective draws: {ess[poorest]:.0f} for {poorest} (under {_MIN_ESS}); draw more")
+    if statistics.get("divergences", 0):
+        found.append(
+            f"{statistics['divergences']:.0f} divergent trajectories: parts of the posterior may be missed; "
+            "try NUTS(target_accept=0.95) or other parameters"
+        )
+    if statistics.get("at_max_depth", 0) > 0.01:
+        found.append("trajectories were cut at max_tree_depth: the posterior is badly conditioned; raise it")
+    return found
+
+
+def at_max_depth(steps: np.ndarray, method: NUTS) -> Any:
+    """The part of the trajectories that were as long as they may be, over chains and draws, the last two axes."""
+    return np.mean(steps >= 2**method.max_tree_depth - 1, axis=(-2, -1))
 
 
 @jax.jit

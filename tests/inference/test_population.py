@@ -140,7 +140,7 @@ def test_a_spectrum_that_fails_says_so_and_spoils_no_other(model, observations, 
     assert not row["converged"]
     assert "error" in row["trouble"]
     assert np.isnan(row["statistic"])
-    with pytest.raises(ValueError, match="wrong has no fit: ValueError"):
+    with pytest.raises(ValueError, match="wrong has no result: ValueError"):
         mixed["wrong"]
     values = [each.table().loc["3", list(NAMES)].astype(float) for each in (mixed, catalogue)]
     assert_allclose(*values, rtol=1e-9)

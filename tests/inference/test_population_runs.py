@@ -35,7 +35,7 @@ def chunks_of_eight(monkeypatch):
 
 def stop_after(monkeypatch, n):
     """Has the n-th chunk and all later ones fail, like a process that is killed."""
-    begun, whole = [], _population.fit_chunk
+    begun, whole = [], _population.run_chunk
 
     def fails(task):
         begun.append(task)
@@ -43,7 +43,7 @@ def stop_after(monkeypatch, n):
             raise KeyboardInterrupt
         return whole(task)
 
-    monkeypatch.setattr(_population, "fit_chunk", fails)
+    monkeypatch.setattr(_population, "run_chunk", fails)
     monkeypatch.setattr(_population.os, "sched_getaffinity", lambda _: {0})
 
 
