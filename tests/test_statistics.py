@@ -80,6 +80,20 @@ def test_cstat_is_gammapys():
     assert_allclose(st.cstat(MU, ON), CSTAT, rtol=1e-12)
 
 
+def test_sums_over_channels_are_those_of_the_gamma_ray_data_tools():
+    # gdt-core, tests/core/spectra/test_fitting.py: -chi^2 with the variance of the data, and -1/2 of the others, of
+    # counts in 2 s over a background of as long and its variance in counts; three digits.
+    S, m, b, variance = np.array([[1, 10, 100, 0], [0.2, 2, 20, 0], [0.2, 2, 20, 0], [0.01, 0.1, 1, 0]])
+    chi2 = chi_squared.chi2(m[:3], S[:3], S[:3] + 4 * variance[:3], b[:3], 1.0)
+    assert_allclose(np.sum(chi2), 38.423, atol=5e-4)
+    for values, exact in (
+        (st.wstat(m, S, b, 1.0), 18.709),
+        (st.pstat(m, S, b), 35.108),
+        (st.pgstat(m, S, b, np.sqrt(variance), 1.0), 33.931),
+    ):
+        assert_allclose(np.sum(values) / 2, exact, atol=5e-4)
+
+
 def test_wstat_without_source_counts_is_its_closed_form():
     assert_allclose(st.wstat(2.3, 0, 5, 0.5), 2 * (2.3 + 5 * np.log(1.5)), rtol=1e-14)
     assert_allclose(st.profiled_background(2.3, 0, 5, 0.5), 5 / 1.5, rtol=1e-14)

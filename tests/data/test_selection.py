@@ -200,6 +200,7 @@ XSPEC_ERRORS = {
     (1, 1, 1, 1): [1, 1, 1.73205078, 1, 1.73205078, 1.41421354, 2, 2, 2.44948983],
     (1, 10, 1, 1): [0.1, 0.1, 0.173205078, 1, 1.73205078, 1.0049876, 1.01488912, 1.73493516, 1.74068952],
     (1, 0.1, 1, 1): [1, 10, 17.320507, 1, 1.73205078, 10.0498753, 17.3493519, 10.1488914, 17.4068947],
+    (100, 10, 0.1, 0.1): [1, 10, 17.3205078, 1, 1.73205081, 10.0498758, 17.3493519, 10.1488918, 17.4068958],
     (100, 10, 0.1, 0.2): [1, 5, 8.66025388, 1, 1.73205081, 5.09901941, 8.7177977, 5.29150255, 8.83176103],
     (100, 50, 0.1, 0.4): [0.5, 0.5, 0.866025407, 1, 1.73205081, 1.11803403, 1.32287564, 1.80277564, 1.93649177],
     (100, 200, 0.1, 0.2): [0.25, 0.25, 0.433012703, 1, 1.73205081, 1.03077637, 1.08972471, 1.75, 1.78535711],
@@ -215,6 +216,14 @@ def test_errors_of_few_counts_are_those_of_xspec(exposure, other, scale, other_s
     assert_allclose(errors, XSPEC_ERRORS[exposure, other, scale, other_scale], rtol=1e-6)
     variance = chi_squared.data_variance(XSPEC_SOURCE, XSPEC_BACKGROUND, source.ratio)
     assert_allclose(np.sqrt(variance), errors, rtol=1e-12)
+
+
+def test_errors_of_empty_channels_of_different_scalings_are_those_of_xspec():
+    # From the same tests of Sherpa.
+    response, counts = Response.diagonal(np.arange(1.0, 6.0)), np.zeros(4)
+    background = Background(counts, 125.0, back_scale=[0.1, 0.1, 4, 20])
+    source = Observation(counts, response, 100.0, background, back_scale=[0.1, 0.2, 2, 5], statistic="chi2").selection()
+    assert_allclose(np.hypot(source.errors, source.ratio * source.background_errors), [0.8, 1.0, 0.4, 0.2], rtol=1e-12)
 
 
 def test_gehrels_errors_are_upper_limits_of_the_counts_in_a_bin(observation):

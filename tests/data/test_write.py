@@ -1,5 +1,6 @@
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
-from jaxspec.data import Background, Observation, Response
+from jaxspec import Background, Model, Observation, PointSource, Problem, Response
+from jaxspec.spectra import PowerLaw
 
 FIELDS = ("counts", "errors", "systematic", "exposure", "area_scale", "back_scale")
 
@@ -111,18 +113,57 @@ print(json.dumps(made))
 """
 
 
-@pytest.mark.skipif(not THREEML.exists(), reason="3ML is not installed: benchmarks/setup_threeml.sh makes it")
-def test_3ml_reads_what_is_written(tmp_path):
-    response = Response.from_ogip(Path(__file__).parents[2] / "notebooks/data/demo.rsp")
+@pytest.fixture
+def simulated(demo, tmp_path):
+    """An observation, which is written as a.pha, and its response as b.rmf and b.arf too."""
     rng = np.random.default_rng(3)
     background = Background(rng.poisson(50.0, 128), 500.0, back_scale=2.0)
-    observation = Observation(rng.poisson(20.0, 128), response, 100.0, background)
+    observation = Observation(rng.poisson(20.0, 128), demo, 100.0, background).group("min_counts", 50)
     observation.to_ogip(tmp_path / "a.pha")
-    response.to_ogip(tmp_path / "b.rmf", tmp_path / "b.arf")
+    demo.to_ogip(tmp_path / "b.rmf", tmp_path / "b.arf")
+    return observation
+
+
+@pytest.mark.skipif(not THREEML.exists(), reason="3ML is not installed: benchmarks/setup_threeml.sh makes it")
+def test_3ml_reads_what_is_written(simulated, tmp_path):
     done = subprocess.run([THREEML, "-c", READ_BY_3ML], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for counts, behind, scale, matrix in json.loads(done.stdout.splitlines()[-1]):
-        assert_array_equal(counts, observation.counts)
-        assert_array_equal(behind, background.counts)
+        assert_array_equal(counts, simulated.counts)
+        assert_array_equal(behind, simulated.background.counts)
         assert_allclose(scale, [100.0, 500.0, 0.1], rtol=1e-12)
-        assert_allclose(matrix, response.matrix.toarray(), rtol=1e-12)
+        assert_allclose(matrix, simulated.response.matrix.toarray(), rtol=1e-12)
+
+
+READ_BY_SHERPA = """
+import json, logging, sys
+logging.disable(logging.CRITICAL)
+try:
+    from sherpa.astro import ui
+except ImportError:
+    sys.exit(77)
+made = []
+for files in ((), ("b.rmf", "b.arf")):
+    ui.load_pha("a.pha")
+    if files:
+        ui.load_rmf(files[0])
+        ui.load_arf(files[1])
+    ui.set_source(ui.powlaw1d.p)
+    ui.get_model_component("p").ampl, ui.get_model_component("p").gamma = 20.0, 1.5
+    ui.set_stat("wstat")
+    made.append([ui.get_data().counts.tolist(), len(ui.get_dep()), ui.calc_stat()])
+print(json.dumps(made))
+"""
+
+
+def test_sherpa_reads_what_is_written_and_has_the_same_w_statistic(simulated, tmp_path):
+    command = [sys.executable, "-W", "ignore", "-c", READ_BY_SHERPA]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    if done.returncode == 77:
+        pytest.skip("Sherpa is not installed: pip install sherpa (it is built from source, with bison, flex and FFTW)")
+    assert done.returncode == 0, done.stderr
+    ours = Problem(Model(PointSource("a", PowerLaw(K=20.0, index=-1.5))), simulated)
+    for counts, bins, statistic in json.loads(done.stdout.splitlines()[-1]):
+        assert_array_equal(counts, simulated.counts)
+        assert bins == ours.n_bins < 128
+        assert_allclose(statistic, sum(ours.statistics().values()), rtol=1e-12)
