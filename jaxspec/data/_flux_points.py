@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from .. import units
 from ._checks import checked_array
+from ._fits import address
 from ._observation import Observation
 from ._response import Response
 
@@ -95,6 +97,34 @@ class FluxPoints(Observation):
         moment, factor = units.flux_moment(unit)
         definition = _definition(edges[0], edges[1], moment, np.full(len(edges[0]), factor))
         return cls._made(definition, values, errors, unit, upper_limits, fields)
+
+    @classmethod
+    def from_table(cls, table: Any, kind: str | None = None, *, level: float = 0.95, **fields: Any) -> FluxPoints:
+        """The points of a table, such as gammapy's, or of a file with one: ECSV, FITS, or another that astropy reads.
+
+        Columns are called as by gamma-astro-data-formats: `e_ref`, or `e_min` and `e_max`; a flux; the same followed by
+        `_err`, or `_errn` and `_errp`, and `_ul`; `is_ul` tells limits, without it the rows without an error are. Units
+        are those of the columns. A row without value and limit is left out with a `RepairWarning`.
+
+        Args:
+            table: an astropy table, a mapping of columns, or a path; `file.fits[NAME]` names an extension.
+            kind: "dnde" or "e2dnde" (at `e_ref`), "flux" or "eflux" (over bands), also as `norm` times `ref_dnde`. By
+                itself the one that SED_TYPE names, or the first of these.
+            level: the confidence level of limits where neither UL_CONF nor n_sigma_ul states it.
+            fields: `name` and others of an observation.
+
+        Raises `FileNotFoundError` for a file that is not there, `ValueError` for one that is no table, for a column
+        that is missing, without unit or in a wrong one, and for a level outside 0.5 to 1.
+
+        **Reference:** https://gamma-astro-data-formats.readthedocs.io, spectra, SED.
+        """
+        from ._flux_table import read_points
+
+        points = read_points(table, kind, level)
+        if isinstance(table, (str, Path)):
+            fields = {"name": address(table).path.name.split(".")[0]} | fields
+        made: Any = cls.at if len(points.energies) == 1 else cls.over
+        return made(*points.energies, points.values, points.errors, points.unit, upper_limits=points.limits, **fields)
 
     @classmethod
     def _made(
