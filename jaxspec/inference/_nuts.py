@@ -13,6 +13,7 @@ from jaxspec._setup import program
 from jaxspec.density import Density
 from jaxspec.inference import _optimum
 from jaxspec.methods import NUTS
+from jaxspec.results._checkpoint import Journal, NoJournal
 
 if TYPE_CHECKING:
     from numpyro.infer.hmc import HMCState
@@ -105,14 +106,23 @@ def some_steps(
 _chunk = functools.partial(program, static_argnames="settings")(some_steps)
 
 
-def run(density: Density, optimum: _optimum.Optimum, settings: NUTS, key: jax.Array, progress: Any) -> Chains:
+def run(
+    density: Density,
+    optimum: _optimum.Optimum,
+    settings: NUTS,
+    key: jax.Array,
+    progress: Any,
+    journal: Journal | None = None,
+) -> Chains:
     """Warm-up and draws of all chains; `progress(n)` is told how many steps have been made.
 
     An interrupt after the warm-up ends the chains where they are.
     """
+    kept = journal or NoJournal()
     frame = whiten(optimum)
+    piece = Chains(*[np.zeros(0)] * 4)
     drawn = in_chunks(
-        lambda state, begin: _chunk(density, frame, settings, key, state, begin),
+        lambda state, begin: kept.step((state, piece), lambda: _chunk(density, frame, settings, key, state, begin)),
         _no_state(density, frame, settings, key),
         settings,
         progress,

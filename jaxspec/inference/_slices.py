@@ -14,6 +14,7 @@ from jaxspec.density import Density
 from jaxspec.inference import _optimum
 from jaxspec.inference._nested import Nested
 from jaxspec.methods import NestedSlice
+from jaxspec.results._checkpoint import Journal
 
 _STEPS = 20  # replacements of a batch of points per call of the compiled program: what a progress bar moves by
 _MAX_CALLS = 2000
@@ -80,7 +81,9 @@ def _go_on(density: Density, state: Any, key: jax.Array, settings: NestedSlice) 
     return jax.lax.scan(body, state, jax.random.split(key, _STEPS))
 
 
-def run(density: Density, settings: NestedSlice, key: jax.Array, progress: Any) -> tuple[Nested, bool]:
+def run(
+    density: Density, settings: NestedSlice, key: jax.Array, progress: Any, journal: Journal
+) -> tuple[Nested, bool]:
     """Points of the unbounded space from the posterior, with the evidence; and whether it was interrupted.
 
     An interrupt ends it: what has been drawn is weighed as it stands. Raises `ImportError` where blackjax is missing.
@@ -95,7 +98,8 @@ def run(density: Density, settings: NestedSlice, key: jax.Array, progress: Any) 
     interrupted = False
     try:
         for i in range(_MAX_CALLS):
-            state, replaced = _go_on(density, state, jax.random.fold_in(key, i), settings)
+            go_on = functools.partial(_go_on, density, state, jax.random.fold_in(key, i), settings)
+            state, replaced = journal.step((state, (0, 0)), go_on)
             dead.append(jax.tree.map(np.asarray, replaced))
             progress(1)
             if _remaining(settings, dead, np.asarray(state.particles.loglikelihood)) < np.log(settings.frac_remain):
