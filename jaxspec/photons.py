@@ -29,23 +29,35 @@ def _(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     leaves, structure = jax.tree.flatten(primals)
     directions = jax.tree.leaves(tangents, is_leaf=lambda leaf: isinstance(leaf, SymbolicZero))
     moving = {i for i, direction in enumerate(directions) if not isinstance(direction, SymbolicZero)}
-    scalars = {i for i in moving if leaves[i].ndim == 0}
-
-    def photons(changed: dict[int, jax.Array]) -> jax.Array:
-        spectrum, bins = jax.tree.unflatten(structure, [changed.get(i, leaf) for i, leaf in enumerate(leaves)])
-        return spectrum.integral(bins)
-
+    scalars = tuple(sorted(i for i in moving if leaves[i].ndim == 0))
+    arrays = sorted(moving.difference(scalars))
     value: Any = None
     slope: Any = 0.0
     if scalars:
-        # One parameter at a time: its derivative does not pass through the formulas that it does not enter.
-        columns = []
-        for i in sorted(scalars):
-            value, column = jax.jvp(lambda x, i=i: photons({i: x}), (leaves[i],), (jnp.ones_like(leaves[i]),))
-            columns.append(column)
-        slope = jnp.stack([directions[i] for i in sorted(scalars)]) @ jnp.stack(columns)
-    arrays = moving - scalars
+        value, columns = _columns(primals, scalars)
+        slope = jnp.stack([directions[i] for i in scalars]) @ columns
     if arrays or not scalars:
+
+        def photons(changed: dict[int, jax.Array]) -> jax.Array:
+            spectrum, bins = jax.tree.unflatten(structure, [changed.get(i, leaf) for i, leaf in enumerate(leaves)])
+            return spectrum.integral(bins)
+
         value, along = jax.jvp(photons, ({i: leaves[i] for i in arrays},), ({i: directions[i] for i in arrays},))
         slope = slope + along
     return value, slope
+
+
+@functools.partial(jax.jit, static_argnames="scalars")  # traced once, in however many programs it is
+def _columns(spectrum_and_bins: Any, scalars: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """Photons in each bin, and their derivatives by some of the leaves, (n_scalars, n_bins).
+
+    One at a time: a parameter's derivative does not pass through the formulas that it does not enter.
+    """
+    leaves, structure = jax.tree.flatten(spectrum_and_bins)
+
+    def photons(i: int, x: jax.Array) -> jax.Array:
+        spectrum, bins = jax.tree.unflatten(structure, [*leaves[:i], x, *leaves[i + 1 :]])
+        return spectrum.integral(bins)
+
+    found = [jax.jvp(functools.partial(photons, i), (leaves[i],), (jnp.ones_like(leaves[i]),)) for i in scalars]
+    return found[0][0], jnp.stack([column for _, column in found])

@@ -16,6 +16,7 @@ from jaxspec.sources import Model
 _UNCONSTRAINED = 20.0  # e-folds of the distance to a bound that the error spans
 _AT_BOUND = 1e-6  # of the distance between a parameter's bounds, or of its size: so near is at the bound,
 _WITHIN_ERROR = 1e-3  # and so near in units of the error with the others held
+_FLAT, _PART = 1e-4, 0.3  # a curvature of correlations that counts as zero, and a share in its direction
 _LONGEST, _WORTH_IT = 1e-2, 1e-8  # standard deviations, of a last step of Newton's
 _LAST_STEPS = 3
 
@@ -45,12 +46,16 @@ class Normal(NamedTuple):
     at_bound: np.ndarray  # (n_fits, n) bool
     loose: np.ndarray  # (n_fits, n) bool: the data do not constrain it
     doubtful: np.ndarray  # (n_fits,) bool: the exact curvature is not positive
+    mixed: np.ndarray  # (n_fits, n) bool: parameters that the data cannot tell apart, where it is zero for that reason
 
     def troubles(self, i: int, names: Sequence[str]) -> list[str]:
         """What is wrong with one of them, in words."""
         words = [f"{name} lies at its bound" for name, at in zip(names, self.at_bound[i]) if at]
         words += [f"the data do not constrain {name}" for name, loose in zip(names, self.loose[i]) if loose]
-        if self.doubtful[i]:
+        if self.mixed[i].any():
+            alike = " and ".join(name for name, mixed in zip(names, self.mixed[i]) if mixed)
+            words.insert(0, f"the data cannot tell {alike} apart: errors are not reliable")
+        elif self.doubtful[i]:
             words.insert(0, "the curvature at the maximum is not positive in every direction: errors are not reliable")
         return words
 
@@ -92,7 +97,7 @@ def refined(derivatives: Any, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _newton(gradient: np.ndarray, exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Newton's steps, and the squares of their lengths in standard deviations; 0 where a step is not to be trusted."""
-    covariance, doubtful = _inverse(exact, np.tile(np.eye(exact.shape[-1]), (len(exact), 1, 1)))
+    covariance, doubtful, _ = _inverse(exact, np.tile(np.eye(exact.shape[-1]), (len(exact), 1, 1)))
     step = -np.einsum("fij,fj->fi", covariance, gradient)
     square = -np.einsum("fi,fi->f", step, gradient)
     # Along what the data cannot tell apart, rounding makes a long step of a small part of an error.
@@ -114,7 +119,7 @@ def normal(
         exact, gauss_newton: curvatures of the cost, (n_fits, n, n).
         size: of each parameter, (n_fits, n), where it has no two bounds.
     """
-    covariance, doubtful = _inverse(exact, gauss_newton)
+    covariance, doubtful, mixed = _inverse(exact, gauss_newton)
     widths = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0.0))
     scale = np.where(np.isfinite(free.width), free.width, np.maximum(np.maximum(np.abs(theta), np.abs(size)), 1e-300))
     near = np.minimum(theta - free.low, free.high - theta)
@@ -125,11 +130,11 @@ def normal(
     held = at_bound | loose
     some = held.any(axis=1)
     if some.any():
-        covariance[some], doubtful[some] = _inverse(
+        covariance[some], doubtful[some], mixed[some] = _inverse(
             _without(exact[some], held[some]), _without(gauss_newton[some], held[some])
         )
         covariance[some] *= ~(held[some][:, :, None] | held[some][:, None, :])
-    return Normal(covariance, at_bound, loose, doubtful)
+    return Normal(covariance, at_bound, loose, doubtful, mixed)
 
 
 def _without(curvature: np.ndarray, held: np.ndarray) -> np.ndarray:
@@ -138,8 +143,8 @@ def _without(curvature: np.ndarray, held: np.ndarray) -> np.ndarray:
     return apart + np.einsum("fi,ij->fij", held, np.eye(held.shape[1]))
 
 
-def _inverse(exact: np.ndarray, gauss_newton: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse curvatures; and whether it had to be that of Gauss and Newton."""
+def _inverse(exact: np.ndarray, gauss_newton: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inverse curvatures; whether it had to be that of Gauss and Newton; parameters that make up a flat direction."""
     finite, known = (np.all(np.isfinite(each), axis=(1, 2)) for each in (exact, gauss_newton))
     exact = np.where(finite[:, None, None], exact, 0.0)
     gauss_newton = np.where(known[:, None, None], gauss_newton, 0.0)
@@ -151,4 +156,6 @@ def _inverse(exact: np.ndarray, gauss_newton: np.ndarray) -> tuple[np.ndarray, n
     inverse = np.einsum("fik,fk,fjk->fij", vectors, 1 / safe, vectors) / square
     if not positive.all():
         inverse[~positive] = np.linalg.pinv(gauss_newton[~positive], hermitian=True)
-    return inverse, ~positive
+    flat = ~positive & (np.abs(values[:, 0]) < _FLAT)
+    mixed = flat[:, None] & (np.abs(vectors[:, :, 0]) > _PART)
+    return inverse, ~positive, mixed & (mixed.sum(axis=1, keepdims=True) > 1)

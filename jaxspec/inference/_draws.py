@@ -98,13 +98,17 @@ def _drawn(
 
 
 def _first(stacked: Stacked, frame: _nuts.Whitened, keys: jax.Array, method: NUTS) -> Any:
-    return stacked.each(lambda d, f, k: _nuts.kernel(d, f, method, k)[0], frame, keys)
+    return stacked.each(lambda d, f, k: _nuts.kernel(d, f, method, _chains(k, method))[0], frame, keys)
+
+
+def _chains(key: jax.Array, method: NUTS) -> jax.Array:
+    return jax.random.split(key, method.chains)
 
 
 @functools.partial(program, static_argnames="method")
 def _steps(stacked: Stacked, frame: _nuts.Whitened, method: NUTS, keys: jax.Array, state: Any, begin: Any) -> Any:
     def one(density: Density, frame: Any, key: jax.Array, state: Any) -> Any:
-        return _nuts.some_steps(density, frame, method, key, state, begin)
+        return _nuts.some_steps(density, frame, method, _chains(key, method), state, begin)
 
     state, chains = stacked.each(one, frame, keys, state, mapping=_optimum.each)
     return state, jax.tree.map(lambda array: jnp.moveaxis(array, 0, 1), chains)

@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxspec.density import Density
@@ -17,22 +18,22 @@ from jaxspec.quadrature import spread_normally
 from jaxspec.results import BestFit
 
 N_STARTS = 8
-_SAME = 0.01  # of ln L: climbs that end so close have found the same maximum
 _FAR_BELOW = 50.0  # of ln L: a lesser maximum that nobody asks for
 
 
 def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS, method: Any = None) -> BestFit:
     """The maximum of the likelihood, or of likelihood times prior.
 
-    Several damped Gauss-Newton climbs run at once in one compiled program: one from the model's present values, the
-    others spread around it, and then as many around the best that they found. The covariance is the inverse of the
-    exact second derivatives at the best maximum. A parameter at its bound, or one that the data do not constrain, has
-    no such error: it is NaN, and the others' are those with this one held.
+    Damped Gauss-Newton climbs run in one compiled program: one from the model's present values, the others spread
+    around it. Where the first three agree, they are enough; else more follow, and then as many around the best that
+    they found. The covariance is the inverse of the exact second derivatives at the best maximum. A parameter at its
+    bound, or one that the data do not constrain, has no such error: it is NaN, and the others' are those with this one
+    held.
 
     Args:
         problem: what to fit.
         use_priors: maximise the posterior density instead of the likelihood.
-        starts: how many climbs, in each of the two rounds.
+        starts: how many climbs at most, in each of the two rounds.
         method: an optimiser of optax, like `optax.lbfgs()`, to climb with in place of Gauss-Newton steps.
 
     Raises `ValueError` where `use_priors` lacks a prior, `TypeError` for a method that optax has not made. A fit
@@ -43,7 +44,7 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS, m
     target = "posterior" if use_priors else "likelihood"
     found = _climbs(problem.density, target, starts, method)
     best = _best(found)
-    result = result_at(problem, target, best, _agreeing(found, best), 2 * starts)
+    result = result_at(problem, target, best, _agreeing(found, best), int(np.sum(found.steps > 0)))
     result = dataclasses.replace(result, lesser_maxima=_lesser_maxima(problem.density, found, best))
     if result.troubles:
         warnings.warn("fit: " + "; ".join(result.troubles), stacklevel=2)
@@ -57,7 +58,7 @@ def result_at(problem: Problem, target: str, found: _optimum.Optimum, reached: i
         return [np.asarray(array)[None] for array in slope_and_curvature_of_one(problem.density, u[0], target)]
 
     u, exact = (array[0] for array in refined(derivatives, np.asarray(found.u)[None]))
-    theta, stretch = (np.asarray(array) for array in jax.jvp(problem.density.space.values, (u,), (np.ones_like(u),)))
+    theta, stretch = map(np.asarray, _values_and_stretch(problem.density, u))
     free = Free.of(problem.model, problem.density)
     curvatures = exact[None], np.asarray(found.curvature)[None]
     errors = normal(free, theta[None], stretch[None], *curvatures, problem.start[None])
@@ -93,6 +94,8 @@ def best_optimum(density: Density, target: str, starts: int) -> tuple[_optimum.O
 def _climbs(density: Density, target: str, starts: int, method: Any = None) -> _optimum.Optimum:
     offsets = spread_normally(starts, len(density.space.kinds))
     found = _climb(density, _optimum.starting_points(density, offsets), target, method)
+    if starts >= _optimum.ENOUGH and _optimum.agree(found):
+        return found
     # Once more around the best: the first round may end in a lesser maximum beside it, from all its far starts.
     again = climbs_around(density, _best(found).u, target, starts, method)
     return jax.tree.map(lambda *rounds: np.concatenate(rounds), found, again)
@@ -116,7 +119,7 @@ def _climb(density: Density, starts: Any, target: str, method: Any) -> _optimum.
 
 
 def _agreeing(found: _optimum.Optimum, best: _optimum.Optimum) -> int:
-    return int(np.sum(found.cost < best.cost + _SAME))
+    return int(np.sum(found.cost < best.cost + _optimum.SAME))
 
 
 def _lesser_maxima(density: Density, found: _optimum.Optimum, best: _optimum.Optimum) -> tuple[tuple[float, ...], ...]:
@@ -124,9 +127,9 @@ def _lesser_maxima(density: Density, found: _optimum.Optimum, best: _optimum.Opt
     kept: list[int] = []
     for i in np.argsort(found.cost):
         last = found.cost[kept[-1]] if kept else best.cost
-        if found.gain[i] < _optimum.TOLERANCE and last + _SAME < found.cost[i] < best.cost + _FAR_BELOW:
+        if found.gain[i] < _optimum.TOLERANCE and last + _optimum.SAME < found.cost[i] < best.cost + _FAR_BELOW:
             kept.append(int(i))
-    points = [np.asarray(_values(density, found.u[i])) for i in kept]
+    points = [np.asarray(_values_and_stretch(density, found.u[i])[0]) for i in kept]
     return tuple((float(found.cost[i] - best.cost), *map(float, point)) for i, point in zip(kept, points))
 
 
@@ -139,8 +142,9 @@ def better_fit(best: BestFit, u: np.ndarray) -> BestFit:
 
 
 @jax.jit
-def _values(density: Density, u: jax.Array) -> jax.Array:
-    return density.space.values(u)
+def _values_and_stretch(density: Density, u: Any) -> tuple[jax.Array, jax.Array]:
+    """The free parameters, and how fast each moves with its coordinate of the unbounded space."""
+    return jax.jvp(density.space.values, (u,), (jnp.ones_like(u),))
 
 
 def _best(found: _optimum.Optimum) -> _optimum.Optimum:

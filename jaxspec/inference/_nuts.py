@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -68,10 +70,9 @@ def sampler(potential: Any, settings: NUTS) -> tuple[Any, Any]:
     return first, step
 
 
-def kernel(density: Density, frame: Whitened, settings: NUTS, key: jax.Array) -> tuple[Any, Any]:
-    """The first state of all chains, at the optimum, and the function that moves them by one draw."""
+def kernel(density: Density, frame: Whitened, settings: NUTS, keys: jax.Array) -> tuple[Any, Any]:
+    """The first state of chains, one for each key, at the optimum, and the function that moves them by one draw."""
 
-    @jax.jit  # so that its gradient is traced once, not wherever numpyro asks for it
     def whitened(z: jax.Array) -> jax.Array:
         return _optimum.cost(density, jnp.add(frame.centre, frame.scale @ z), "sampled") - frame.cost
 
@@ -80,19 +81,19 @@ def kernel(density: Density, frame: Whitened, settings: NUTS, key: jax.Array) ->
     potentials = [whitened, lambda z: 0.5 * z @ z]
     first, step = sampler(lambda z: potentials[-1](z), settings)
     origin = jnp.zeros_like(frame.centre)
-    state = jax.vmap(lambda key: first(origin, key))(jax.random.split(key, settings.chains))
+    state = jax.vmap(lambda key: first(origin, key))(keys)
     potentials.pop()
     return state, _optimum.each(step)
 
 
 def some_steps(
-    density: Density, frame: Whitened, settings: NUTS, key: jax.Array, state: Any, begin: Any
+    density: Density, frame: Whitened, settings: NUTS, keys: jax.Array, state: Any, begin: Any
 ) -> tuple[Any, Chains]:
-    """`STEPS` steps of all chains. Where `begin` is true they start at the optimum, else they go on from `state`.
+    """`STEPS` steps of chains. Where `begin` is true they start at the optimum, else they go on from `state`.
 
     Start, warm-up and draws share this one program: each further one would compile the kernel again.
     """
-    first, step = kernel(density, frame, settings, key)
+    first, step = kernel(density, frame, settings, keys)
     state = jax.tree.map(lambda a, b: jnp.where(begin, a, b), first, state)
 
     def body(state, _):
@@ -121,13 +122,25 @@ def run(
     kept = journal or NoJournal()
     frame = whiten(optimum)
     piece = Chains(*[np.zeros(0)] * 4)
-    drawn = in_chunks(
-        lambda state, begin: kept.step((state, piece), lambda: _chunk(density, frame, settings, key, state, begin)),
-        _no_state(density, frame, settings, key),
-        settings,
-        progress,
-    )
+    groups = _side_by_side(settings, key)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+
+        def chunk(states: Any, begin: np.bool) -> tuple[Any, Chains]:
+            work = threads.map(lambda k, state: _chunk(density, frame, settings, k, state, begin), groups, states)
+            states, made = zip(*work)
+            return states, jax.tree.map(lambda *chains: np.concatenate(chains, axis=1), *made)
+
+        first = tuple(_no_state(density, frame, settings, keys) for keys in groups)
+        drawn = in_chunks(
+            lambda states, begin: kept.step((states, piece), lambda: chunk(states, begin)), first, settings, progress
+        )
     return jax.tree.map(lambda array: array.swapaxes(0, 1), drawn)
+
+
+def _side_by_side(settings: NUTS, key: jax.Array) -> list[jax.Array]:
+    """The keys of the chains, by call of the compiled program: on a CPU a thread for each chain, else all in one."""
+    keys = jax.random.split(key, settings.chains)
+    return [key[None] for key in keys] if jax.default_backend() == "cpu" else [keys]
 
 
 def in_chunks(chunk: Any, state: Any, settings: NUTS, progress: Any) -> Any:
@@ -155,13 +168,13 @@ def compile_ahead(density: Density, settings: NUTS, key: jax.Array) -> None:
     """
     n = len(density.space.kinds)
     frame = Whitened(np.zeros(n), np.eye(n), np.array(np.nan))
-    jax.block_until_ready(
-        _chunk(density, frame, settings, key, _no_state(density, frame, settings, key), np.bool(True))
-    )
+    keys = _side_by_side(settings, key)[0]
+    state = _no_state(density, frame, settings, keys)
+    jax.block_until_ready(_chunk(density, frame, settings, keys, state, np.bool(True)))
 
 
-def _no_state(density: Density, frame: Whitened, settings: NUTS, key: jax.Array) -> Any:
-    return no_state(lambda d, f, k: kernel(d, f, settings, k)[0], density, frame, key)
+def _no_state(density: Density, frame: Whitened, settings: NUTS, keys: jax.Array) -> Any:
+    return no_state(lambda d, f, k: kernel(d, f, settings, k)[0], density, frame, keys)
 
 
 def no_state(first: Any, *arguments: Any) -> Any:

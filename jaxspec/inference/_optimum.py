@@ -15,6 +15,8 @@ from jaxspec.density import Density
 
 MAX_STEPS = 200
 TOLERANCE = 1e-8  # of ln L: what another Newton step would gain
+ENOUGH = 3  # climbs that agree
+SAME = 0.01  # of ln L: climbs that end so close have found the same maximum
 SPREAD = 2.0  # of starting points, in e-folds of a parameter's distance to its bound
 _LONGEST_STEP = 2.0  # in the unbounded space, where a scale moves by e-folds
 
@@ -163,8 +165,31 @@ def advance(density: Density, target: str, pull: Pull | None, state: State) -> S
 
 @functools.partial(program, static_argnames="target")
 def climb(density: Density, starts: jax.Array, target: str) -> Optimum:
-    """Climbs to a maximum of `target` (see `cost`) from each start, shape (n_starts, n)."""
-    return each(functools.partial(climb_from, density, target, None))(starts)
+    """Climbs to a maximum of `target` (see `cost`) from starts, shape (n_starts, n).
+
+    On a CPU one after the other, no more where the first three agree: the others have an infinite cost and no steps.
+    """
+    one = functools.partial(climb_from, density, target, None)
+    if jax.default_backend() != "cpu":
+        return jax.vmap(one)(starts)
+
+    def next_one(carry: tuple[jax.Array, Optimum]) -> tuple[jax.Array, Optimum]:
+        i, found = carry
+        return i + 1, jax.tree.map(lambda all_, new: all_.at[i].set(new), found, one(starts[i]))
+
+    def wanted(carry: tuple[jax.Array, Optimum]) -> jax.Array:
+        i, found = carry
+        return (i < len(starts)) & ((i != ENOUGH) | ~agree(found))
+
+    state = first_state(starts)
+    none = Optimum(starts, state.at.cost, state.gain, state.at.curvature, state.steps)
+    return jax.lax.while_loop(wanted, next_one, (jnp.asarray(0), none))[1]
+
+
+def agree(found: Optimum) -> Any:
+    """Whether the first three climbs, from starts far apart, have ended at the same maximum."""
+    costs = found.cost[:ENOUGH]
+    return (costs.max() < costs.min() + SAME) & (found.gain[:ENOUGH] < TOLERANCE).all()
 
 
 @functools.partial(program, static_argnames="target")

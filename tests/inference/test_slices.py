@@ -108,7 +108,7 @@ def interrupted_after(function, calls):
 
 def test_an_interrupt_of_nuts_gives_back_what_was_drawn(two, monkeypatch):
     monkeypatch.setattr(_nuts, "compile_ahead", lambda *arguments: None)
-    monkeypatch.setattr(_nuts, "_chunk", interrupted_after(_nuts._chunk, 8))
+    monkeypatch.setattr(_nuts, "_chunk", interrupted_after(_nuts._chunk, 8 * 4))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")  # so few draws have other troubles too
         posterior = sample(two, NUTS(warmup=300, draws=1000), key=jax.random.key(0))
@@ -119,7 +119,7 @@ def test_an_interrupt_of_nuts_gives_back_what_was_drawn(two, monkeypatch):
 
 def test_an_interrupt_of_the_warm_up_is_passed_on(two, monkeypatch):
     monkeypatch.setattr(_nuts, "compile_ahead", lambda *arguments: None)
-    monkeypatch.setattr(_nuts, "_chunk", interrupted_after(_nuts._chunk, 6))
+    monkeypatch.setattr(_nuts, "_chunk", interrupted_after(_nuts._chunk, 6 * 4))
     with pytest.raises(KeyboardInterrupt):
         sample(two, NUTS(warmup=300, draws=1000), key=jax.random.key(0))
 
