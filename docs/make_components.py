@@ -20,7 +20,9 @@ import numpy as np
 import jaxspec.spectra as spectra
 from jaxspec import parameters
 from jaxspec.spectra import AbstractComponent
-from jaxspec.spectra._xspec_forms import FORMS, form_class
+from jaxspec.spectra._atomdb import NOTHING
+from jaxspec.spectra._plasma import AbstractPlasma
+from jaxspec.spectra._xspec_forms import FORMS
 
 FOLDER = Path(__file__).parent / "components"
 KINDS = {
@@ -51,6 +53,11 @@ def exported() -> dict[str, type[AbstractComponent]]:
     }
 
 
+def reads_files(cls: type[AbstractComponent]) -> bool:
+    """Whether it is nothing without files of the user's."""
+    return issubclass(cls, AbstractPlasma)
+
+
 def text_of(cls: type[AbstractComponent]) -> str:
     """The docstring as Markdown: its `Args` as a list."""
     text = inspect.getdoc(cls) or ""
@@ -79,8 +86,9 @@ def xspec_names() -> dict[str, set[str]]:
     """What `xspec("...")` knows, by the component that it is made of."""
     names: dict[str, set[str]] = {}
     for name in FORMS:
-        made: Any = form_class(name)()
-        classes = {type(component).__name__ for component in made.ours().components().values()}
+        classes = {
+            type(component).__name__ for component in FORMS[name].made("angr", "vern", NOTHING).components().values()
+        }
         for cls in classes - {"Redshift", "PartialCovering", "Constant"} or classes:
             names.setdefault(cls, set()).add(name)
     return names
@@ -92,7 +100,8 @@ def code(names: set[str]) -> str:
 
 def page(name: str, cls: type[AbstractComponent]) -> str:
     """The page of one component."""
-    component: Any = cls()
+    component: Any = cls(table=NOTHING) if reads_files(cls) else cls()
+    shown = f"![{SHOWN.get(name, f'{name} with its default parameters')}](images/{name}.png)"
     rows = ["| parameter | default | unit | bounds | free | |", "|---|--:|---|---|---|---|"]
     for field, declared in parameters.declarations(component).items():
         low, high = (f"{bound:g}" for bound in declared.bounds)
@@ -108,7 +117,7 @@ def page(name: str, cls: type[AbstractComponent]) -> str:
             "",
             text_of(cls),
             "",
-            f"![{SHOWN.get(name, f'{name} with its default parameters')}](images/{name}.png)",
+            "No picture: the numbers are in files of the user's." if reads_files(cls) else shown,
             "",
             *rows,
             "",
@@ -150,9 +159,8 @@ def overview() -> str:
 LEFT_OUT = (
     "## Not here",
     "",
-    "- Spectra of thermal plasmas (`apec`, `mekal`), attenuation by the extragalactic background light, spectra of",
-    "  dark matter: they are tables, for which no data are shipped. `table_from_ogip` reads your file in XSPEC's",
-    "  format, `table_from_arrays` takes your arrays.",
+    "- `mekal`, attenuation by the extragalactic background light, spectra of dark matter: they are tables, for",
+    "  which no data are shipped. `table_from_ogip` reads your file in XSPEC's format, `table_from_arrays` your arrays.",
     "- `compTT`: XSPEC's spectrum could be reproduced below a tenth of the electrons' temperature only. `NthComp` is",
     "  there for the same physics.",
     "- `pexrav`, `pexmon`: reflection has not been reproduced to 1 %.",
@@ -227,7 +235,7 @@ def main() -> None:
         (FOLDER / file).write_text(text)
     for name, cls in exported().items():
         path = FOLDER / "images" / f"{name}.png"
-        if "--pictures" in sys.argv or not path.exists():
+        if not reads_files(cls) and ("--pictures" in sys.argv or not path.exists()):
             picture(name, cls, path)
 
 

@@ -62,12 +62,14 @@ def parameter(
 
 
 def declarations(component: Any) -> dict[str, Declaration]:
-    """The declared parameters of a component, by field name, in order."""
-    return {
+    """The declared parameters of a component, by field name, in order; with its own `limits`, where it has some."""
+    declared = {
         field.name: field.metadata["declaration"]
         for field in dataclasses.fields(component)
         if "declaration" in field.metadata
     }
+    limits = {} if isinstance(component, type) else getattr(component, "limits", {})
+    return {**declared, **{name: dataclasses.replace(declared[name], bounds=both) for name, both in limits.items()}}
 
 
 def check_fields(component: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from jaxspec import parameters, spectra
 from jaxspec.parameters import Declaration
 from jaxspec.results import _laws
 from jaxspec.spectra import _base, _made, _tables
+from jaxspec.spectra._atomdb import Emission
+from jaxspec.spectra._plasma import AbstractPlasma
 
 Arrays = list[np.ndarray]
 
@@ -25,9 +27,27 @@ def to_dict(spectrum: Any, arrays: Arrays) -> dict[str, Any]:
         return {"join": kind, "parts": [to_dict(spectrum.left, arrays), to_dict(spectrum.right, arrays)]}
     if isinstance(spectrum, _base.Convolved):
         return {"join": kind, "parts": [to_dict(each, arrays) for each in (spectrum.convolution, spectrum.spectrum)]}
-    return (
-        _table_to_dict(spectrum, arrays) if isinstance(spectrum, _tables.AbstractTable) else component_to_dict(spectrum)
-    )
+    if isinstance(spectrum, _tables.AbstractTable):
+        return _table_to_dict(spectrum, arrays)
+    data = component_to_dict(spectrum)
+    return {**data, "emission": _append(table.saved(), arrays)} if (table := _emission(spectrum)) else data
+
+
+def _emission(component: Any) -> Emission | None:
+    """The table of AtomDB's numbers that a component, or XSPEC's form of it, has."""
+    parts = getattr(component, "template", component).components().values()
+    return next((part.table for part in parts if isinstance(part, AbstractPlasma)), None)
+
+
+def _append(new: Sequence[Any], arrays: Arrays) -> list[int]:
+    """The places of arrays that are appended, if they are not there yet: two plasmas share a table."""
+    places = []
+    for array in new:
+        place = next((i for i, each in enumerate(arrays) if each is array), len(arrays))
+        if place == len(arrays):
+            arrays.append(array)
+        places.append(place)
+    return places
 
 
 def component_to_dict(component: Any) -> dict[str, Any]:
@@ -57,7 +77,14 @@ def from_dict(data: dict[str, Any], arrays: Arrays) -> Any:
         return _class_of_law(function["law"], table, function["kind"], data["class"], data["module"], function["doc"])(
             **data["fields"]
         )
-    return _component_class(data["class"], data["module"])(**data["fields"])
+    cls = _component_class(data["class"], data["module"])
+    if "emission" not in data:
+        return cls(**data["fields"])
+    kT, *rest = (arrays[i] for i in data["emission"])
+    table = Emission.of(kT, rest[:3], rest[3:])
+    if issubclass(cls, AbstractPlasma):
+        return cls(**data["fields"], table=table)
+    return cls(**data["fields"], template=cls.form.made(data["fields"]["abundances"], "", table))
 
 
 def _function_to_dict(component: Any, function: Callable[..., Any]) -> dict[str, Any]:

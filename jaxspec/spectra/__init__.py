@@ -42,6 +42,7 @@ from jaxspec.spectra._factors import (
 )
 from jaxspec.spectra._lines import GaussianLine, LorentzLine, VoigtLine
 from jaxspec.spectra._made import from_function
+from jaxspec.spectra._plasma import Apec, VariableApec
 from jaxspec.spectra._powerlaws import (
     CutoffPowerLaw,
     CutoffPowerLawFlux,
@@ -68,6 +69,7 @@ __all__ = [
     "AbstractConvolution",
     "AbstractMultiplicative",
     "AbstractSpectrum",
+    "Apec",
     "Band",
     "BandEnergyFlux",
     "BandPeak",
@@ -124,6 +126,7 @@ __all__ = [
     "SuperExponentialCutoff",
     "Synchrotron",
     "TBabs",
+    "VariableApec",
     "VariablePhabs",
     "VelocityShift",
     "VoigtLine",

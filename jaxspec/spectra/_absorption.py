@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxspec import parameters
 from jaxspec.parameters import Scalar, parameter
+from jaxspec.spectra._abundances import ELEMENTS, solar
 from jaxspec.spectra._base import AbstractMultiplicative
 
 # ln E in keV, rising (an edge is there twice); what is tabulated there, shape (..., n); where to look (`_guide`).
@@ -217,7 +218,7 @@ _WABS = np.array(
 
 @functools.cache
 def _data() -> dict[str, np.ndarray]:
-    """Cross-sections and abundances as shipped; sigma in 1e-22 cm2 per atom of each element, or per hydrogen atom."""
+    """Cross-sections as shipped; sigma in 1e-22 cm2 per atom of each element, or per hydrogen atom."""
     with (
         resources.files("jaxspec.spectra").joinpath("tables/absorption.npz").open("rb") as file,
         np.load(file) as archive,
@@ -242,7 +243,7 @@ def _elements(abundances: str, cross_sections: str) -> tuple[np.ndarray, np.ndar
     if cross_sections not in _CROSS_SECTIONS:
         raise parameters.unknown(cross_sections, _CROSS_SECTIONS, "set of cross-sections")
     stem = _CROSS_SECTIONS[cross_sections]
-    per_hydrogen = data["abundances"][_abundance_set(abundances)]
+    per_hydrogen = solar(abundances)[[ELEMENTS.index(str(element)) for element in data["elements"]]]
     return data[f"{stem}_log_energy"], per_hydrogen[:, None] * np.exp(data[f"{stem}_log_sigma"].astype(float))
 
 

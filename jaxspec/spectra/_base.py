@@ -114,6 +114,11 @@ class AbstractComponent(AbstractSpectrum):
         """The component's name in a spectrum."""
         return self.name or type(self).__name__.lower()
 
+    @property
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Bounds of parameters that this component alone has, in place of those of its class."""
+        return {}
+
     def components(self) -> dict[str, AbstractComponent]:
         return {self.label: self}
 

@@ -36,8 +36,8 @@ def xspec(
     Args:
         expression: `+`, `*` and parentheses; `tbabs(powerlaw)` is `tbabs*powerlaw`.
         values: of parameters, by the names above; numbers in XSPEC's units, or quantities.
-        abundances: for absorption, as set by XSPEC's `abund`: "angr", "wilm", "aspl", "feld", "aneb", "grsa", "lodd",
-            "lpgp" or "lpgs".
+        abundances: of absorbers and plasmas, as set by XSPEC's `abund`: "angr", "wilm", "aspl", "feld", "aneb", "grsa",
+            "lodd", "lpgp" or "lpgs".
         cross_sections: of `phabs` and its kin, as set by XSPEC's `xsect`: "vern" or "bcmc".
 
     Raises `KeyError` for an unknown component (it offers the nearest) or parameter, `ValueError` for an expression that
@@ -106,7 +106,9 @@ class _Reader:
             raise parameters.unknown(name, FORMS, "XSPEC component known here")
         label = f"{name}_{len(self.names) + 1}" if name in self.names else None
         self.names.append(name)
-        abundances, cross_sections = self.settings if FORMS[name].absorbs else ("", "")
+        form, (abundances, cross_sections) = FORMS[name], self.settings
+        abundances = abundances if form.absorbs or form.reads else ""
+        cross_sections = cross_sections if form.absorbs else ""
         return form_class(name)(name=label, abundances=abundances, cross_sections=cross_sections)
 
 

@@ -29,6 +29,8 @@ from jaxspec.spectra import (
 from jaxspec.spectra import _convolutions as convolutions
 from jaxspec.spectra import _factors as factors
 from jaxspec.spectra import _redistribution as redistribution
+from jaxspec.spectra._abundances import ELEMENTS
+from jaxspec.spectra._atomdb import NOTHING, Emission
 from jaxspec.spectra._base import (
     AbstractAdditive,
     AbstractComponent,
@@ -37,6 +39,7 @@ from jaxspec.spectra._base import (
     AbstractSpectrum,
 )
 from jaxspec.spectra._made import make_class
+from jaxspec.spectra._plasma import AbstractPlasma, Apec, VariableApec
 from jaxspec.spectra._scales import Constant, Redshift
 
 
@@ -77,9 +80,16 @@ class Is:
 class Form:
     """An XSPEC component: what it is in components of ours, and how its parameters are theirs."""
 
-    make: Callable[..., AbstractSpectrum]  # takes abundances and cross-sections where it absorbs
+    make: Callable[..., AbstractSpectrum]  # takes what `made` gives it
     parameters: Mapping[str, str | Is]
     absorbs: bool = False
+    reads: bool = False  # AtomDB's files
+
+    def made(self, abundances: str, cross_sections: str, table: Emission | None = None) -> AbstractSpectrum:
+        """What it is, with these abundances; without a table it is read."""
+        if self.reads:
+            return self.make(abundances, table)
+        return self.make(abundances, cross_sections) if self.absorbs else self.make()
 
 
 def _of(make: Callable[..., AbstractSpectrum], **named: str | Is) -> Form:
@@ -88,6 +98,11 @@ def _of(make: Callable[..., AbstractSpectrum], **named: str | Is) -> Form:
 
 def _absorbing(make: Callable[[str, str], AbstractSpectrum], **named: str | Is) -> Form:
     return Form(make, named, absorbs=True)
+
+
+def _plasma(cls: type[AbstractPlasma], kT: float, **named: str | Is) -> Form:
+    named = {"kT": "kT", **named, "Redshift": "z", "norm": "norm"}
+    return Form(lambda abundances, table: cls(kT=kT, abundances=abundances, table=table), named, reads=True)
 
 
 def _shifted(form: Form) -> Form:
@@ -118,11 +133,13 @@ _ELEMENTS = {
     name: name
     for name in ("He", "C", "N", "O", "Ne", "Na", "Mg", "Al", "Si", "S", "Cl", "Ar", "Ca", "Cr", "Fe", "Co", "Ni")
 }
+_METALS = ("He", "C", "N", "O", "Ne", "Mg", "Al", "Si", "S", "Ar", "Ca", "Fe", "Ni")
 _ADDITIVE: dict[str, Form] = {
     "agauss": _of(
         lambda: _wavelength_lines.GaussianLineWavelength(K=1, wavelength=10, sigma=1),
         LineE="wavelength", Sigma="sigma", norm="K",
     ),
+    "apec": _plasma(Apec, 1.0, Abundanc="abundance"),
     "bbody": _of(lambda: _thermal.BlackbodyLuminosity(K=1, kT=3), kT="kT", norm="K"),
     "bbodyrad": _of(lambda: _thermal.BlackbodyRadius(K=1, kT=3), kT="kT", norm="K"),
     "bknpower": _of(
@@ -156,9 +173,11 @@ _ADDITIVE: dict[str, Form] = {
         PhoIndex="-index", eMin="a", eMax="b", norm=Is("F", 1e-12, unit="1e-12 erg / (cm2 s)"),
     ),
     "powerlaw": _of(lambda: _powerlaws.PowerLaw(K=1, index=-1), PhoIndex="-index", norm="K"),
+    "vapec": _plasma(VariableApec, 6.5, **{name: name for name in _METALS}),
     "vbremss": _of(
         lambda: _bremsstrahlung.Bremsstrahlung(K=1, kT=3, helium=1), kT="kT", HeovrH=Is("helium", free=True), norm="K"
     ),
+    "vvapec": _plasma(VariableApec, 6.5, **{name: name for name in ELEMENTS}),
     "zlorentz": _shifted(
         _of(lambda: _lines.LorentzLine(K=1, energy=6.5, gamma=0.01), LineE="energy", Width="gamma", norm="K")
     ),
@@ -248,8 +267,13 @@ class AbstractForm(AbstractComponent):
 
     def __post_init__(self) -> None:
         if self.template is None:
-            settings = (self.abundances or "angr", self.cross_sections or "vern")
-            self.template = self.form.make(*settings) if self.form.absorbs else self.form.make()
+            self.template = self.form.made(self.abundances or "angr", self.cross_sections or "vern")
+
+    @property
+    def limits(self) -> dict[str, tuple[float, float]]:
+        assert self.template is not None  # for the type checker
+        ours = {field: both for part in self.template.components().values() for field, both in part.limits.items()}
+        return {name: ours[to] for name, to in self.form.parameters.items() if isinstance(to, str) and to in ours}
 
     def ours(self) -> Any:
         """The same made of components of ours."""
@@ -298,7 +322,7 @@ class _MultiplicativeForm(AbstractForm, AbstractMultiplicative):
 def form_class(name: str) -> type[AbstractForm]:
     """The component class of XSPEC's name, in lower case."""
     form = FORMS[name]
-    template = form.make("angr", "vern") if form.absorbs else form.make()
+    template = form.made("angr", "vern", NOTHING)
     bases = {"additive": _AdditiveForm, "multiplicative": _MultiplicativeForm, "convolution": _ConvolutionForm}
     table = {}
     for theirs, to in form.parameters.items():

@@ -47,6 +47,7 @@ def main():
     request = json.load(sys.stdin)
     known = definitions()
     ctypes.CDLL(None).FPCHAT(0)
+    ctypes.CDLL(None).FPMSTR(b"APECROOT", request["plasma"].encode())
     edges = np.array(request["edges"])
     answers = []
     for name, values in request["runs"]:

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import atomdb_files
 import mpmath
 import numpy as np
 from mpmath import exp, expm1, log, log10, mpf, quad, sqrt
@@ -59,6 +60,13 @@ def xspec(spectrum: AbstractSpectrum, model: str, run: int, rtol: float = 1e-4, 
     # XSPEC gives 0 where it stops computing; a factor below 1e-8 has lost its digits.
     seen = expected > (1e-8 if spectrum.kind == "multiplicative" else 0)
     return Case(spectrum, f"XSPEC {model}{values['parameters']}", expected[seen], mean, rtol)
+
+
+def plasma(spectrum: AbstractSpectrum, kT: float, abundance: dict[int, float]) -> Case:
+    """Photons in bins of a plasma with norm 2, from the sum over the lines and the continua in the files."""
+    edges = np.geomspace(0.3, 12.0, 51)
+    expected = 2 * atomdb_files.photons(kT, edges, abundance)
+    return Case(spectrum, "sum in numpy", expected, lambda s: s.integral(Bins.of(edges[:-1], edges[1:])), 1e-9)
 
 
 def in_use(component: AbstractComponent) -> AbstractSpectrum:
@@ -310,6 +318,8 @@ def _bursts_and_heat() -> dict[str, list[Case]]:
                 for i, (T, p) in enumerate(((1.0, 0.75), (1.0, 0.5), (3.0, 0.95)))
             ),
         ],
+        "Apec": [plasma(s.Apec(kT=0.9, abundance=0.3, norm=2.0), 0.9, {8: 0.3, 26: 0.3})],
+        "VariableApec": [plasma(s.VariableApec(kT=5.0, Fe=1.7, norm=2.0), 5.0, {26: 1.7})],
         "Bremsstrahlung": [
             *(
                 xspec(s.Bremsstrahlung(kT=kT), "bremss", i, trapezoid=True)
@@ -645,8 +655,13 @@ EDGES = [
     *(0.9, 0.93, 1.0, 1.07, 1.31, 1.56, 1.84, 2.14, 2.47, 2.82, 3.2, 4.04, 5.99, 7.12, 7.71, 8.33),
 ]
 
+# Of the made-up plasma, in keV: lines, pieces of the pseudo-continuum, edges.
+LINES = [*np.geomspace(0.3, 9.0, 100)]
+
 # Energies at which a component with its default values is not smooth: no quadrature is exact in that bin.
 KINKS: dict[str, Sequence[float]] = {
+    "Apec": LINES,
+    "VariableApec": LINES,
     "Band": [390.0],
     "BandPeak": [390.0],
     "BandEnergyFlux": [390.0],
@@ -665,6 +680,8 @@ KINKS: dict[str, Sequence[float]] = {
 # How well bin integrals hold of components that are read from a table (it is linear between its knots), and of those
 # that leave out photons below a fraction of a bin's energy (which are more for smaller bins).
 ROUGH = {
+    "Apec": 1e-4,
+    "VariableApec": 1e-4,
     "TBabs": 1e-4,
     "Phabs": 1e-4,
     "VariablePhabs": 1e-4,

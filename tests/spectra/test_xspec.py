@@ -33,7 +33,8 @@ SHARED = Path(__file__).parents[3] / "shared/reference/xspec_models.json"
 ENERGY = np.geomspace(0.5, 15.0, 9)
 BINS = Bins.of(ENERGY[:-1], ENERGY[1:])
 CONVOLUTIONS = [name for name in FORMS if form_class(name).kind == "convolution"]
-LISTED = [name for name in FORMS if name not in (*CONVOLUTIONS, "redden")]  # redden is 1 at X-ray energies
+# redden is 1 at X-ray energies; XSPEC's values of plasmas are those of its own files
+LISTED = [name for name in FORMS if name not in (*CONVOLUTIONS, "redden") and not FORMS[name].reads]
 
 # XSPEC's rule for bins, where it is not an integral or the value at the energy: the mean of the values at the edges.
 EDGES = ("bbody", "bbodyrad", "zbbody", "bremss", "vbremss", "zbremss", "cyclabs", "edge", "zedge", "expabs", "smedge")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import zlib
@@ -71,7 +72,9 @@ def runs(tmp_path_factory):
     ]  # XSPEC multiplies by the norm elsewhere
     subprocess.run(
         [sys.executable, str(Path(__file__).parent / "call_xspec.py")],
-        input=json.dumps({"edges": list(EDGES), "runs": plain, "answer": str(answer)}),
+        input=json.dumps(
+            {"edges": list(EDGES), "runs": plain, "answer": str(answer), "plasma": f"{os.environ['ATOMDB']}/apec"}
+        ),
         text=True,
         check=True,
         capture_output=True,

@@ -1,0 +1,11 @@
+"""A database of plasmas, made up, where the user's would be."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import atomdb_files
+
+# Before the modules with tests are read: they list every component, and make it.
+_FOLDER = tempfile.TemporaryDirectory()
+os.environ["ATOMDB"] = str(atomdb_files.write(Path(_FOLDER.name)))
