@@ -37,9 +37,10 @@ def in_use() -> dict[str, AbstractSpectrum]:
     for name in spectra.__all__:
         exported = getattr(spectra, name)
         if isinstance(exported, type) and issubclass(exported, AbstractComponent) and not name.startswith("Abstract"):
-            if issubclass(exported, AbstractPlasma) and "ATOMDB" not in os.environ:
+            component: Any = exported
+            if issubclass(component, AbstractPlasma) and "ATOMDB" not in os.environ:
                 continue
-            component: Any = exported()
+            component = component()
             if component.kind == "convolution":
                 acts_on_factors = "additive" not in component.acts_on
                 found[name] = component(spectra.Edge()) * base if acts_on_factors else component(base)

@@ -160,7 +160,7 @@ LEFT_OUT = (
     "## Not here",
     "",
     "- `mekal`, attenuation by the extragalactic background light, spectra of dark matter: they are tables, for",
-    "  which no data are shipped. `table_from_ogip` reads your file in XSPEC's format, `table_from_arrays` your arrays.",
+    "  which no data are shipped. `table_from_ogip` reads a file of XSPEC's format, `table_from_arrays` arrays.",
     "- `compTT`: XSPEC's spectrum could be reproduced below a tenth of the electrons' temperature only. `NthComp` is",
     "  there for the same physics.",
     "- `pexrav`, `pexmon`: reflection has not been reproduced to 1 %.",
