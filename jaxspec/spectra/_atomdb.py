@@ -118,8 +118,9 @@ def _read(root: str, within: tuple[float, float] | None, abundances: str, groups
         if not np.array_equal(kT, _temperatures(continua, f"{root}_coco.fits")):
             raise ValueError(f"{root}_line.fits and {root}_coco.fits are for different temperatures")
         rows = _rows(kT, within, root)
-        by_line = [_lines(lines[2 + row].data, weight, groups) for row in rows]
-        by_piece = [_pieces(continua[2 + row].data, weight, groups, root) for row in rows]
+        tables: Any = [(lines[2 + row], continua[2 + row]) for row in rows]
+        by_line = [_lines(line.data, weight, groups) for line, _ in tables]
+        by_piece = [_pieces(continuum.data, weight, groups, root) for _, continuum in tables]
     line_parts = [part for each in by_line for part in each]
     piece_parts = [part for each in by_piece for part in each]
     return Emission.of(kT[rows.start : rows.stop], _joined(line_parts), _joined(piece_parts))

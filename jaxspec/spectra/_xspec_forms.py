@@ -39,7 +39,7 @@ from jaxspec.spectra._base import (
     AbstractSpectrum,
 )
 from jaxspec.spectra._made import make_class
-from jaxspec.spectra._plasma import AbstractPlasma, Apec, VariableApec
+from jaxspec.spectra._plasma import Apec, VariableApec
 from jaxspec.spectra._scales import Constant, Redshift
 
 
@@ -100,7 +100,7 @@ def _absorbing(make: Callable[[str, str], AbstractSpectrum], **named: str | Is) 
     return Form(make, named, absorbs=True)
 
 
-def _plasma(cls: type[AbstractPlasma], kT: float, **named: str | Is) -> Form:
+def _plasma(cls: type[Apec | VariableApec], kT: float, **named: str | Is) -> Form:
     named = {"kT": "kT", **named, "Redshift": "z", "norm": "norm"}
     return Form(lambda abundances, table: cls(kT=kT, abundances=abundances, table=table), named, reads=True)
 
