@@ -18,7 +18,7 @@ from jaxspec.calibration import Calibration, Rescaled
 from jaxspec.folding import AbstractFold
 from jaxspec.parameters import Link
 from jaxspec.photons import photons_in
-from jaxspec.priors import Priors
+from jaxspec.priors import Priors, joint_quantiles
 from jaxspec.quadrature import Bins
 from jaxspec.space import Space
 from jaxspec.spectra import AbstractSpectrum
@@ -163,7 +163,7 @@ class Density(eqx.Module):
         return cls(
             layout=Layout.of(model),
             space=Space.between(support[:, 0], support[:, 1]),
-            priors=Priors.groups([rows[name].prior for name in model.free]),
+            priors=Priors.of([rows[name] for name in model.free]),
             grids=tuple(Bins.fine_enough(low, high) for low, high in grids),
             folds=folds,
             terms=terms,
@@ -239,7 +239,11 @@ class Density(eqx.Module):
         for group in self.priors:
             for place, i in enumerate(group.members):
                 prior = group.distribution([numbers[place] for numbers in group.numbers])
-                values = values.at[i].set(self._quantile(prior, i, probabilities[i]))
+                if isinstance(i, tuple):
+                    index = jnp.array(i)
+                    values = values.at[index].set(joint_quantiles(prior, probabilities[index]))
+                else:
+                    values = values.at[i].set(self._quantile(prior, i, probabilities[i]))
         return self.space.clip(values)
 
     def _quantile(self, prior: Distribution, i: int, probability: jax.Array) -> jax.Array:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
+import numpy as np
 from jax.core import Tracer
 
 from jaxspec import units
@@ -186,6 +187,13 @@ def link_order(links: Mapping[str, Link]) -> tuple[str, ...]:
     return tuple(done)
 
 
+class JointPrior(eqx.Module):
+    """The prior distribution of several parameters together, in the order of their names."""
+
+    distribution: Distribution
+    names: tuple[str, ...] = eqx.field(static=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class Parameter:
     """One row of a model's table: what a parameter is and what the fit does with it."""
@@ -195,7 +203,7 @@ class Parameter:
     unit: str
     bounds: tuple[float, float]
     doc: str
-    prior: Distribution | None
+    prior: Distribution | JointPrior | None
     free: bool
     link: Link | None
 
@@ -210,7 +218,7 @@ class Parameter:
     def support(self) -> tuple[float, float]:
         """Where the parameter can be: inside its bounds and where its prior is not zero."""
         low, high = self.bounds
-        a, b = prior_support(self.prior) if self.prior is not None else (low, high)
+        a, b = prior_support(self.prior, self.name) if self.prior is not None else (low, high)
         return max(low, a), min(high, b)
 
     def check_value(self, value: Any) -> None:
@@ -225,16 +233,23 @@ class Parameter:
             )
 
 
-def prior_support(prior: Distribution) -> tuple[float, float]:
-    """The interval on which a prior of one number is not zero."""
-    support = prior.support
-    return float(getattr(support, "lower_bound", -math.inf)), float(getattr(support, "upper_bound", math.inf))
+def prior_support(prior: Any, name: str) -> tuple[float, float]:
+    """The interval on which a prior of one number, or a joint one for the parameter of that name, is not zero."""
+    if not isinstance(prior, JointPrior):
+        support = prior.support
+        return float(getattr(support, "lower_bound", -math.inf)), float(getattr(support, "upper_bound", math.inf))
+    support = prior.distribution.support.base_constraint  # pyright: ignore
+    edges = getattr(support, "lower_bound", -math.inf), getattr(support, "upper_bound", math.inf)
+    low, high = (np.broadcast_to(edge, len(prior.names))[prior.names.index(name)] for edge in edges)
+    return float(low), float(high)
 
 
-def prior_text(prior: Distribution | None) -> str:
-    """A prior as one reads it: its name and numbers."""
+def prior_text(prior: Distribution | JointPrior | None) -> str:
+    """A prior as one reads it: its name and numbers, or the parameters that it joins."""
     if prior is None:
         return ""
+    if isinstance(prior, JointPrior):
+        return f"{type(prior.distribution).__name__}({', '.join(prior.names)})"
     numbers = [
         f"{getattr(prior, name):.4g}" for name in prior.arg_constraints if _is_number(getattr(prior, name, None))
     ]

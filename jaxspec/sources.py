@@ -5,24 +5,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import html
-import statistics
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from jaxspec import parameters, units
 from jaxspec.calibration import LABEL, Calibration
-from jaxspec.parameters import Link, Parameter
+from jaxspec.parameters import JointPrior, Link, Parameter
+from jaxspec.priors import check_joint, check_prior
 from jaxspec.spectra import AbstractComponent, AbstractSpectrum
 
 if TYPE_CHECKING:
     from numpyro.distributions import Distribution
-
-# A prior with more than this probability outside the bounds is taken for a mistake.
-_PRIOR_MASS_OUTSIDE = 1e-4
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,7 +97,7 @@ class Model:
     sources: tuple[PointSource, ...]
     backgrounds: tuple[BackgroundModel, ...]
     calibrations: tuple[Calibration, ...]
-    priors: Mapping[str, Distribution]
+    priors: Mapping[str, Distribution | JointPrior]
     links: Mapping[str, Link]
     _bounds: Mapping[str, tuple[float, float]]
     _freedom: Mapping[str, bool]
@@ -241,19 +237,31 @@ class Model:
             parameter.check_value(numbers[name])
         return self.at(numbers)
 
-    def with_priors(self, priors: Mapping[str, Distribution]) -> Model:
-        """Sets prior distributions (numpyro, of one variable, in the parameter's unit).
+    def with_priors(self, priors: Mapping[str | tuple[str, ...], Distribution]) -> Model:
+        """Sets prior distributions (numpyro, in the parameter's unit).
+
+        The name of a parameter stands for a distribution of one number, a tuple of names for one of a vector, like
+        `{("a.powerlaw.K", "a.powerlaw.index"): dist.MultivariateNormal(mean, covariance)}`.
 
         Raises `KeyError` for an unknown name, `TypeError` for something that is no distribution, and `ValueError` for
         a frozen or linked parameter and for a prior with probability outside the parameter's bounds.
         """
         known = self.parameters
-        for name, prior in priors.items():
-            parameter = self._check(name, known, changing="prior")
-            if not parameter.free:
-                raise ValueError(f"{name} is frozen, so a prior would be ignored; call model.thaw({name!r}) first")
-            _check_prior(parameter, prior)
-        return self._with(priors={**self.priors, **priors})
+        new: dict[str, Any] = {}
+        for given, prior in priors.items():
+            names = given if isinstance(given, tuple) else (given,)
+            for name in names:
+                if not self._check(name, known, changing="prior").free:
+                    raise ValueError(f"{name} is frozen, so a prior would be ignored; call model.thaw({name!r}) first")
+            if isinstance(given, tuple):
+                check_joint(names, prior)
+                prior = JointPrior(prior, names)
+            for name in names:
+                check_prior(known[name], prior)
+                new[name] = prior
+        # Whoever shared a prior with one of these has none now.
+        gone = {other for name in new if isinstance(old := self.priors.get(name), JointPrior) for other in old.names}
+        return self._with(priors={**{name: p for name, p in self.priors.items() if name not in gone}, **new})
 
     def with_bounds(self, bounds: Mapping[str, tuple[Any, Any]]) -> Model:
         """Sets the smallest and largest value of parameters, inside those that the component declares.
@@ -278,7 +286,7 @@ class Model:
             if name in numbers:
                 parameter.check_value(parameter.value)
                 if parameter.prior is not None:
-                    _check_prior(parameter, parameter.prior)
+                    check_prior(parameter, parameter.prior)
         return changed
 
     def freeze(self, *names: str) -> Model:
@@ -292,7 +300,9 @@ class Model:
     def _with_freedom(self, names: Iterable[str], free: bool) -> Model:
         known = self.parameters
         for name in names:
-            self._check(name, known, changing="freedom")
+            parameter = self._check(name, known, changing="freedom")
+            if not free:
+                _require_own_prior(parameter)
         return self._with(_freedom={**self._freedom, **dict.fromkeys(names, free)})
 
     def link(self, name: str, to: str | Iterable[str], function: Callable[..., Any] | None = None) -> Model:
@@ -310,6 +320,7 @@ class Model:
         known = self.parameters
         for each in (name, *inputs):
             self._check(each, known)
+        _require_own_prior(known[name])
         if function is None and len(inputs) != 1:
             raise ValueError(f"a link of {name} to {len(inputs)} parameters needs function=...")
         if function is None and known[name].unit != known[inputs[0]].unit:
@@ -390,6 +401,15 @@ def _replace_values(member: Any, values: Mapping[str, Any]) -> Any:
     return dataclasses.replace(member, spectrum=member.spectrum.map_components(lambda c: replace(c, c.label)))
 
 
+def _require_own_prior(parameter: Parameter) -> None:
+    """Raises where a parameter that is to be frozen or linked has a prior together with others."""
+    if isinstance(parameter.prior, JointPrior):
+        others = ", ".join(name for name in parameter.prior.names if name != parameter.name)
+        raise ValueError(
+            f"{parameter.name} has a prior together with {others}: give it one of its own first, by model.with_priors"
+        )
+
+
 def _check_member(member: PointSource | BackgroundModel, what: str) -> None:
     """Raises where the name or the spectrum of a source or background is none."""
     parameters.check_name(member.name, what)
@@ -400,30 +420,4 @@ def _check_member(member: PointSource | BackgroundModel, what: str) -> None:
     if member.spectrum.kind != "additive":
         raise TypeError(
             f"the spectrum of {member.name!r} is {member.spectrum.kind}: a {what} needs something that emits"
-        )
-
-
-def _check_prior(parameter: Parameter, prior: Any) -> None:
-    """Raises where `prior` is not a continuous distribution of one number inside the parameter's bounds."""
-    import numpyro.distributions as dist
-
-    if not isinstance(prior, dist.Distribution) or prior.batch_shape != () or prior.event_shape != ():
-        raise TypeError(f"the prior of {parameter.name} must be a numpyro distribution of one number, got {prior!r}")
-    if prior.is_discrete:
-        raise TypeError(f"the prior of {parameter.name} must be continuous, got {type(prior).__name__}")
-    low, high = parameter.bounds
-    first, last = parameters.prior_support(prior)
-    if low <= first and last <= high:
-        return
-    if isinstance(prior, dist.Normal):
-        normal = statistics.NormalDist(*(np.asarray(number).item() for number in (prior.loc, prior.scale)))
-        outside = normal.cdf(low) + 1 - normal.cdf(high)
-    else:
-        draws = np.asarray(prior.sample(jax.random.key(0), (20_000,)))
-        outside = float(np.mean((draws < low) | (draws > high)))
-    if outside > _PRIOR_MASS_OUTSIDE:
-        raise ValueError(
-            f"{outside:.2g} of the prior {parameters.prior_text(prior)} of {parameter.name} lies outside the bounds "
-            f"({low:g}, {high:g}) {parameter.unit}: truncate it (dist.TruncatedNormal(..., low=, high=), dist.Uniform) "
-            "or widen the bounds with model.with_bounds"
         )

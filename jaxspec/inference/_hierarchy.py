@@ -117,6 +117,8 @@ def _hyper(model: Model, population: Mapping[str, Population], correlated: bool)
             raise ValueError(f"{name} is {rows[name].state}, so it cannot scatter; model.thaw or unlink it")
         if each.log and rows[name].bounds[0] < 0:
             raise ValueError(f"the logarithm of {name} cannot scatter: its bounds {rows[name].bounds} reach below 0")
+    if any(isinstance(prior, parameters.JointPrior) for prior in model.priors.values()):
+        raise ValueError("sample_population knows no joint priors: give each parameter one of its own")
     wide = {}
     for name, each in population.items():
         deviation = float(np.sqrt(each.mean.variance + each.width.variance + each.width.mean**2))
@@ -126,8 +128,8 @@ def _hyper(model: Model, population: Mapping[str, Population], correlated: bool)
     spread.require_priors()
     members = [name for name in model.free if name in population]
     return Hyper(
-        means=Priors.groups([population[name].mean for name in members]),
-        widths=Priors.groups([population[name].width for name in members]),
+        means=Priors.groups({i: population[name].mean for i, name in enumerate(members)}),
+        widths=Priors.groups({i: population[name].width for i, name in enumerate(members)}),
         log=tuple(population[name].log for name in members),
         members=tuple(model.free.index(name) for name in members),
         correlated=correlated and len(members) > 1,

@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxspec.density import Density
+from jaxspec.density import Packed
 from jaxspec.methods import UltraNest
 from jaxspec.problem import Problem
 from jaxspec.results._checkpoint import Journal
 
 _WORST = -1e100  # in place of minus infinity, which UltraNest does not take
+_LEAST = 512  # points for which room is made
 _NO_MORE = 10**15  # likelihood calls, after which UltraNest ends
 
 
@@ -36,22 +37,41 @@ class Nested:
 
 
 @jax.jit
-def _log_likelihoods(density: Density, thetas: jax.Array) -> jax.Array:
-    values = jax.vmap(density.log_likelihood)(thetas)
-    return jnp.where(jnp.isfinite(values), values, _WORST)
+def _log_likelihoods(packed: Packed, thetas: jax.Array, n_blocks: int) -> jax.Array:
+    def some(points: jax.Array) -> jax.Array:
+        values = jax.vmap(packed.open().log_likelihood)(points)
+        return jnp.where(jnp.isfinite(values), values, _WORST)
+
+    return _of_blocks(some, thetas, n_blocks, jnp.zeros(len(thetas)))
 
 
 @jax.jit
-def _from_cube(density: Density, cubes: jax.Array) -> jax.Array:
-    return jax.vmap(density.prior_quantiles)(cubes)
+def _from_cube(packed: Packed, cubes: jax.Array, n_blocks: int) -> jax.Array:
+    return _of_blocks(jax.vmap(packed.open().prior_quantiles), cubes, n_blocks, jnp.zeros_like(cubes))
 
 
-def _padded(program: Any, density: Density, points: np.ndarray) -> np.ndarray:
+def _of_blocks(function: Any, points: jax.Array, n_blocks: int, results: jax.Array) -> jax.Array:
+    """`function` of the first blocks of points: UltraNest asks for any number of them, and one program does it."""
+    size = _block()
+
+    def one(i: int, results: jax.Array) -> jax.Array:
+        block = jax.lax.dynamic_slice_in_dim(points, i * size, size)
+        return jax.lax.dynamic_update_slice_in_dim(results, function(block), i * size, 0)
+
+    return jax.lax.fori_loop(0, n_blocks, one, results)
+
+
+def _block() -> int:
+    """How many points are computed together: on a CPU, one by one is fastest."""
+    return 1 if jax.default_backend() == "cpu" else _LEAST
+
+
+def _padded(program: Any, packed: Packed, points: np.ndarray) -> np.ndarray:
     """`program` on points whose number is padded to a power of two, so that few shapes are compiled."""
     n = len(points)
-    size = max(128, 1 << (n - 1).bit_length())
-    padded = np.concatenate([points, np.broadcast_to(points[:1], (size - n, points.shape[1]))])
-    return np.array(program(density, padded))[:n]  # cut by numpy: JAX would compile a cut of every length
+    padded = np.zeros((max(_LEAST, 1 << (n - 1).bit_length()), points.shape[1]))
+    padded[:n], padded[n:] = points, points[0]
+    return np.array(program(packed, padded, np.int64(-(-n // _block()))))[:n]  # JAX would compile a cut of every length
 
 
 def run(problem: Problem, settings: UltraNest, key: jax.Array, show: bool, journal: Journal) -> tuple[Nested, bool]:
@@ -67,18 +87,19 @@ def run(problem: Problem, settings: UltraNest, key: jax.Array, show: bool, journ
             "UltraNest is an extra: pip install 'jaxspec-engine[ultranest]' (needs a C compiler)"
         ) from error
     samplers: list[Any] = []
+    packed = Packed(problem.density)
 
     def log_likelihoods(thetas: np.ndarray) -> np.ndarray:
         if interrupted.is_set():
             for sampler in samplers:  # so that it explores no further, and sums up
                 sampler.ncall = sampler.ncall % _NO_MORE + _NO_MORE
-        return _kept(journal, thetas, lambda: _padded(_log_likelihoods, problem.density, thetas))
+        return _kept(journal, thetas, lambda: _padded(_log_likelihoods, packed, thetas))
 
     with _numpy_seed(key), _interrupts() as interrupted:
         sampler = ReactiveNestedSampler(
             list(problem.names),
             log_likelihoods,
-            lambda cubes: _padded(_from_cube, problem.density, cubes),
+            lambda cubes: _padded(_from_cube, packed, cubes),
             vectorized=True,
         )
         samplers.append(sampler)

@@ -94,7 +94,7 @@ def measure(density: Density, u: jax.Array, target: str) -> Local:
     """Cost, gradient, and a curvature that is never negative.
 
     The statistic's second derivative in the expected counts is positive, so J^T S'' J is; of what bends the map from
-    u to the parameters and of the priors only the positive diagonal is taken. Where far more counts are expected than
+    u to the parameters and of the priors only the positive part is taken. Where far more counts are expected than
     seen, S'' vanishes and would send the climb anywhere; with the slope S' / counts in its place the step divides the
     counts by e and leaves the shape alone.
     """
@@ -118,7 +118,11 @@ def measure(density: Density, u: jax.Array, target: str) -> Local:
         prior_cost = functools.partial(_prior_cost, density, target=target)
         (prior, prior_slope), (_, prior_bend) = jax.jvp(jax.value_and_grad(prior_cost), (u,), (jnp.ones_like(u),))
         value, gradient = value + prior, gradient + prior_slope
-        diagonal = diagonal + jnp.maximum(prior_bend, 0.0)
+        if any(group.joint for group in density.priors):
+            bends, directions = jnp.linalg.eigh(jax.hessian(prior_cost)(u))
+            curvature = curvature + (directions * jnp.maximum(bends, 0.0)) @ directions.T
+        else:
+            diagonal = diagonal + jnp.maximum(prior_bend, 0.0)
     return Local(value - jnp.sum(density.saturated), gradient, curvature + jnp.diag(diagonal))
 
 

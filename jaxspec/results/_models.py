@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxspec import parameters
 from jaxspec.calibration import Calibration
-from jaxspec.parameters import Link
+from jaxspec.parameters import JointPrior, Link
 from jaxspec.results import _laws, _spectra
 from jaxspec.sources import BackgroundModel, Model, PointSource
 
@@ -35,7 +35,16 @@ def model_to_dict(model: Model, arrays: list[np.ndarray]) -> dict[str, Any]:
         ],
         "free": {name: row.free for name, row in rows.items() if row.link is None},
         "bounds": {name: row.bounds for name, row in rows.items()},
-        "priors": {name: _prior_to_dict(name, prior) for name, prior in model.priors.items()},
+        "priors": {
+            name: _prior_to_dict(name, prior)
+            for name, prior in model.priors.items()
+            if not isinstance(prior, JointPrior)
+        },
+        "joint_priors": [
+            [prior.names, _prior_to_dict(", ".join(prior.names), prior.distribution)]
+            for name, prior in model.priors.items()
+            if isinstance(prior, JointPrior) and name == prior.names[0]
+        ],
         "links": {name: _link_to_dict(name, link) for name, link in model.links.items()},
     }
 
@@ -55,6 +64,9 @@ def model_from_dict(data: dict[str, Any], arrays: list[np.ndarray]) -> Model:
         model = model.thaw(name) if free else model.freeze(name)
     bounds = {name: tuple(pair) for name, pair in data["bounds"].items() if tuple(pair) != declared[name]}
     priors = {name: _prior_from_dict(prior) for name, prior in data["priors"].items()}
+    for names, written in data.get("joint_priors", ()):
+        prior = _prior_from_dict(written)
+        priors |= dict.fromkeys(names, prior and JointPrior(prior, tuple(names)))
     # A frozen or linked parameter may keep a sleeping prior, which with_priors refuses.
     model = model._with(
         _bounds=bounds,
@@ -83,12 +95,40 @@ def _prior_to_dict(name: str, prior: Any) -> dict[str, Any]:
     return {"text": repr(prior), "family": None}
 
 
+_IMPLIED = {"covariance_matrix", "precision_matrix", "correlation_matrix", "validate_args"}  # by a Cholesky factor
+_KEPT_AS = {"base_distribution": "base_dist"}  # what a distribution calls an argument
+
+
 def _family_and_numbers(prior: Any) -> dict[str, Any]:
-    arguments = {argument: float(np.asarray(getattr(prior, argument))) for argument in prior.arg_constraints}
-    written = {"text": parameters.prior_text(prior), "family": type(prior).__name__, "arguments": arguments}
-    if "base_dist" in inspect.signature(type(prior).__init__).parameters:
-        written["base"] = _family_and_numbers(prior.base_dist)
-    return written
+    arguments = {
+        name: _written(getattr(prior, _KEPT_AS.get(name, name)))
+        for name in list(inspect.signature(type(prior).__init__).parameters)[1:]
+        if name not in _IMPLIED
+    }
+    return {"text": parameters.prior_text(prior), "family": type(prior).__name__, "arguments": arguments}
+
+
+def _written(value: Any) -> Any:
+    """An argument of a distribution: numbers, another distribution, or transforms without numbers of their own."""
+    if isinstance(value, list):
+        if jax.tree.leaves(value):
+            raise ValueError("a transform with numbers cannot be written")
+        return {"transforms": [type(each).__name__ for each in value]}
+    if isinstance(value, int):
+        return value
+    if isinstance(value, (float, np.ndarray, jax.Array)):
+        return np.asarray(value, float).tolist()
+    return _family_and_numbers(value)
+
+
+def _read(written: Any) -> Any:
+    from numpyro.distributions import transforms
+
+    if isinstance(written, dict):
+        if "transforms" in written:
+            return [getattr(transforms, name)() for name in written["transforms"]]
+        return _prior_from_dict(written)
+    return np.array(written) if isinstance(written, list) else written
 
 
 def _same(first: Any, second: Any) -> bool:
@@ -106,8 +146,7 @@ def _prior_from_dict(data: dict[str, Any]) -> Any:
         )
         return None
     family = getattr(dist, data["family"], None) or getattr(truncated, data["family"])
-    base = [_prior_from_dict(data["base"])] if "base" in data else []
-    return family(*base, **data["arguments"])
+    return family(**{name: _read(value) for name, value in data["arguments"].items()})
 
 
 def _link_to_dict(name: str, link: Link) -> dict[str, Any]:

@@ -248,6 +248,7 @@ PRIORS = [
     dist.TruncatedNormal(1.0, 2.0, low=0.0),
     dist.TruncatedNormal(1.0, 2.0, high=0.0),
     dist.TruncatedCauchy(0.0, 1.0, low=-1.0, high=2.0),
+    dist.MixtureSameFamily(dist.Categorical(np.array([0.5, 0.5])), dist.Normal(np.array([0.0, 1.0]), 1.0)),
 ]
 
 
@@ -266,7 +267,6 @@ class Own(dist.Normal):
 STRANGE = [
     Own(0.0, 1.0),
     dist.TransformedDistribution(dist.Normal(0.0, 1.0), dist.transforms.AffineTransform(1.0, 2.0)),
-    dist.MixtureSameFamily(dist.Categorical(np.array([0.5, 0.5])), dist.Normal(np.array([0.0, 1.0]), 1.0)),
 ]
 
 
