@@ -139,12 +139,12 @@ def test_the_density_of_all_priors_is_the_sum_of_theirs(many, quantiles):
 
 
 def test_priors_of_one_family_are_evaluated_together():
-    groups = Priors.groups([dist.Normal(0, 1), None, dist.LogNormal(0, 1), dist.Normal(2, 3)])
+    groups = Priors.groups({0: dist.Normal(0, 1), 2: dist.LogNormal(0, 1), 3: dist.Normal(2, 3)})
     assert [group.members for group in groups] == [(0, 3), (2,)]
 
 
 def test_a_parameter_without_prior_adds_nothing():
-    (group,) = Priors.groups([None, dist.Normal(0, 1)])
+    (group,) = Priors.groups({1: dist.Normal(0, 1)})
     assert_allclose(group.log_density(jnp.array([99.0, 0.0])), -0.5 * np.log(2 * np.pi), rtol=1e-14)
 
 

@@ -112,7 +112,7 @@ def test_many_counts_of_few_members_give_the_textbook_posterior():
 
 def test_the_prior_of_correlations_is_flat():
     # The integral of a flat density over 3 x 3 correlation matrices is pi^2 / 2 (Joe 2006, J. Multiv. Anal. 97, 2177).
-    one = Priors.groups([dist.Normal(0, 1)] * 3)
+    one = Priors.groups(dict.fromkeys(range(3), dist.Normal(0, 1)))
     hyper = _hyper.Hyper(one, one, (False,) * 3, (0, 1, 2), True)
     grid = np.linspace(-6, 6, 41)
     points = np.stack(np.meshgrid(grid, grid, grid), axis=-1).reshape(-1, 3)
