@@ -23,7 +23,7 @@ from jaxspec.spectra._bursts import (
     NonDissipativePhotosphere,
     NonDissipativePhotosphereDeep,
 )
-from jaxspec.spectra._comptonization import NthComp
+from jaxspec.spectra._comptonization import CompTT, NthComp
 from jaxspec.spectra._convolutions import EnergyFlux, Luminosity, PartialCovering, PhotonFlux, VelocityShift
 from jaxspec.spectra._curved import LogParabola, LogParabola10, LogParabolaPeak
 from jaxspec.spectra._disks import DiskBlackbody, DiskPowerLawBlackbody
@@ -78,6 +78,7 @@ __all__ = [
     "BlackbodyRadius",
     "Bremsstrahlung",
     "BrokenPowerLaw",
+    "CompTT",
     "ComptonScattering",
     "Constant",
     "CutoffPowerLaw",

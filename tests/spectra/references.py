@@ -357,6 +357,24 @@ def _radiation() -> dict[str, list[Case]]:
 
         return lambda E: 3 * photons(E) / photons(mpf(2))
 
+    def comptt(E: Any, kTb: Any, kTe: Any, tau: Any, sphere: bool) -> Any:
+        """Titarchuk & Lyubarskij 1995, eq. 24; J by Tricomi's function; the escape of single photons in closed form."""
+        theta, x, y = kTe / mpf("510.99895"), E / kTe, E / kTb
+        thick = 3 if sphere else 12
+        beta = mpmath.pi**2 / thick / (tau + mpf(2) / 3) ** 2 * (1 - exp(-tau * (mpf("0.7") if sphere else mpf("1.35"))))
+        beta += exp(-1.4 * tau) * log(4 / (3 * tau)) if sphere else mpf("0.45") * exp(-3.7 * tau) * log(10 / (3 * tau))
+
+        def excess(a: Any) -> Any:
+            d0 = 3 * ((a + 3) * a + 4) / ((a + 3) * (a + 2) ** 2) * mpmath.gamma(2 * a + 2)
+            return a * log(1 + (a + 3) * theta / (1 + theta) + 4 * d0 ** (1 / a) * theta**2) - beta
+
+        a, t = mpmath.findroot(excess, 1), tau / (1 + (kTe / mpf("39.2")) ** mpf("0.86"))
+        escaped = 3 / t - 6 / t**2 + 6 / t**3 * (1 - exp(-t)) if sphere else (1 - exp(-t)) / t
+        z = x * (1 - escaped) ** (1 / (a + 3))
+        J = z ** (2 * a + 3) * mpmath.gamma(a) * mpmath.hyperu(a, 2 * a + 4, z) / mpmath.gamma(2 * a + 3)
+        seed = y**3 * exp(-y) / (a + 3) + y**-a * mpmath.gammainc(a + 3, 0, y) * exp(-x) * J
+        return a * (a + 3) / (4 * a + 6) * seed / x
+
     source = s.Synchrotron(K=3, p=2.6, Emin=0.02, Ec=7, pivot=2)
     energies = [0.003, 0.3, 4, 90]
     soft = ((1.7, 100, 0.1, "blackbody"), (1.7, 100, 0.1, "disk"), (2.4, 30, 0.5, "blackbody"), (1.3, 50, 1, "disk"))
@@ -365,6 +383,22 @@ def _radiation() -> dict[str, list[Case]]:
             # XSPEC's grid begins elsewhere and is read off along straight lines; its disc is one of few rings.
             xspec(s.NthComp(index=-index, kTe=kTe, kTb=kTb, seed=seed), "nthcomp", run, rtol=1e-2 if run == 3 else 2e-3)
             for run, (index, kTe, kTb, seed) in enumerate(soft)
+        ],
+        "CompTT": [
+            *(
+                formula(
+                    s.CompTT(K=2, kTb=0.1, kTe=kTe, tau=tau, geometry=geometry),
+                    lambda E, at=(mpf("0.1"), kTe, mpf(tau), geometry == "sphere"): 2 * comptt(E, *at),
+                    "closed form by mpmath",
+                    3e-6,
+                )
+                for kTe, tau, geometry in ((50, 1.0, "disk"), (80, 0.5, "sphere"), (30, 12.0, "disk"))
+            ),
+            # XSPEC's own sum for J is less exact, the more so for small alpha.
+            xspec(s.CompTT(), "comptt", 0, trapezoid=True, rtol=3e-4),
+            xspec(s.CompTT(geometry="sphere"), "comptt", 1, trapezoid=True, rtol=3e-4),
+            xspec(s.CompTT(kTb=0.5, kTe=8, tau=6), "comptt", 2, trapezoid=True, rtol=4e-3),
+            xspec(s.CompTT(kTb=1, kTe=150, tau=0.05, geometry="sphere"), "comptt", 3, trapezoid=True, rtol=3e-4),
         ],
         "Synchrotron": [
             formula(source, synchrotron(fit), "integral by mpmath", 1e-6, energies),
