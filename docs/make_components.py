@@ -86,9 +86,7 @@ def xspec_names() -> dict[str, set[str]]:
     """What `xspec("...")` knows, by the component that it is made of."""
     names: dict[str, set[str]] = {}
     for name in FORMS:
-        classes = {
-            type(component).__name__ for component in FORMS[name].made("angr", "vern", NOTHING).components().values()
-        }
+        classes = {type(component).__name__ for component in FORMS[name].made(table=NOTHING).components().values()}
         for cls in classes - {"Redshift", "PartialCovering", "Constant"} or classes:
             names.setdefault(cls, set()).add(name)
     return names
@@ -161,8 +159,6 @@ LEFT_OUT = (
     "",
     "- `mekal`, attenuation by the extragalactic background light, spectra of dark matter: they are tables, for",
     "  which no data are shipped. `table_from_ogip` reads a file of XSPEC's format, `table_from_arrays` arrays.",
-    "- `compTT`: XSPEC's spectrum could be reproduced below a tenth of the electrons' temperature only. `NthComp` is",
-    "  there for the same physics.",
     "- `pexrav`, `pexmon`: reflection has not been reproduced to 1 %.",
     "- `srcut`: XSPEC's table differs from the integral that `Synchrotron` computes by 1 to 2 % for any cut-off.",
 )

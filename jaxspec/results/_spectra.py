@@ -84,7 +84,7 @@ def from_dict(data: dict[str, Any], arrays: Arrays) -> Any:
     table = Emission.of(kT, rest[:3], rest[3:])
     if issubclass(cls, AbstractPlasma):
         return cls(**data["fields"], table=table)
-    return cls(**data["fields"], template=cls.form.made(data["fields"]["abundances"], "", table))
+    return cls(**data["fields"], template=cls.form.made(data["fields"]["abundances"], table=table))
 
 
 def _function_to_dict(component: Any, function: Callable[..., Any]) -> dict[str, Any]:

@@ -130,10 +130,11 @@ class VariablePhabs(AbstractAbsorption):
         abundances: "angr", "wilm", "aspl", "feld", "aneb", "grsa", "lodd", "lpgp" or "lpgs", as in XSPEC.
         cross_sections: "vern" (Verner) or "bcmc" (Balucinska-Church & McCammon), as XSPEC's `xsect`.
 
-    **Reference:** as `Phabs`; XSPEC's `vphabs` and `zvphabs`.
+    **Reference:** as `Phabs`; XSPEC's `vphabs`, `zvphabs` and, by the columns of the elements, `varabs`, `zvarabs`.
     """
 
     nH: Scalar = parameter(1.0, unit="1e22 / cm2", bounds=(0, inf), doc="column density of hydrogen")
+    H: Scalar = parameter(1.0, bounds=(0, 1000), doc="hydrogen relative to nH", free=False)
     He: Scalar = parameter(1.0, bounds=(0, 1000), doc="helium relative to the table", free=False)
     C: Scalar = parameter(1.0, bounds=(0, 1000), doc="carbon relative to the table", free=False)
     N: Scalar = parameter(1.0, bounds=(0, 1000), doc="nitrogen relative to the table", free=False)
@@ -162,9 +163,9 @@ class VariablePhabs(AbstractAbsorption):
 
     def log_cross_section(self, log_energy: jax.Array) -> jax.Array:
         knots, sigma, guide = self._table
-        elements = _data()["elements"][1:]
+        elements = _data()["elements"]
         relative = jnp.stack([jnp.asarray(getattr(self, str(element)), log_energy.dtype) for element in elements])
-        return _interpolate((knots, jnp.log(sigma[0] + relative @ sigma[1:]), guide), log_energy)
+        return _interpolate((knots, jnp.log(relative @ sigma), guide), log_energy)
 
 
 class Wabs(AbstractAbsorption):

@@ -26,12 +26,12 @@ _REST = 510.99895  # keV
 class NthComp(AbstractAdditive):
     r"""Soft photons scattered up by thermal electrons, by the slope of the power law that they make.
 
-    $$N(E) = K \, \frac{x^2 \, p(x) \, n(x)}{[x^2 \, p \, n]_{1\,\mathrm{keV}}}, \qquad
+    $$N(E) = K \, \frac{x^2 \, p(x) \, n(x)}{[x^2 \, p \, n]_{E = 1\,\mathrm{keV}}}, \qquad
     \frac{1}{x^2} \frac{d}{dx} \left[\frac{x^4}{1 + 4.6 x + 1.1 x^2} \left(\theta \frac{dn}{dx} + n\right)\right]
     = p \, n - n_0$$
 
-    with x = E / 511 keV, theta = kTe / 511 keV, the photons per mode n of the scattered and n_0 of the soft photons (a
-    black body of temperature kTb, or a disc of that inner temperature), and the rate of escape
+    with x = E (1 + z) / 511 keV, theta = kTe / 511 keV, the photons per mode n of the scattered and n_0 of the soft
+    photons (a black body of temperature kTb, or a disc of that inner temperature), and the rate of escape
 
     $$p = \frac{1}{\tau \, (1 + \tau \, \sigma(x) \, f(x) / 3)}, \qquad
     \tau = \sqrt{\frac{9}{4} + \frac{3}{\theta \, [(\Gamma + 1/2)^2 - 9/4]}} - \frac{3}{2}, \qquad \Gamma = -\gamma$$
@@ -43,13 +43,14 @@ class NthComp(AbstractAdditive):
         seed: "blackbody" or "disk".
 
     **Reference:** Zdziarski, Johnson & Magdziarz 1996, MNRAS 283, 193; Zycki, Done & Smith 1999, MNRAS 309, 561;
-    Lightman & Zdziarski 1987, ApJ 319, 643; XSPEC's `nthComp` (there the index is positive; z is `Redshift`).
+    Lightman & Zdziarski 1987, ApJ 319, 643; XSPEC's `nthComp` (there the index is positive).
     """
 
     K: Scalar = parameter(1.0, unit="1 / (cm2 s keV)", bounds=(0, inf), doc="N at 1 keV")
     index: Scalar = parameter(-1.7, bounds=(-10, -1.1), doc="index of the power law between kTb and kTe")
     kTe: Scalar = parameter(100.0, unit="keV", bounds=(1, 1000), doc="temperature of the electrons")
     kTb: Scalar = parameter(0.1, unit="keV", bounds=(1e-3, 10), doc="temperature of the soft photons")
+    z: Scalar = parameter(0.0, bounds=(-0.999, inf), doc="redshift", free=False)
     seed: str = eqx.field(static=True, default="blackbody", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -60,7 +61,8 @@ class NthComp(AbstractAdditive):
         log_top = jnp.log(40.0 * jnp.asarray(self.kTe, energy.dtype))
         log_energy = log_top + _STEP * (jnp.arange(_N, dtype=energy.dtype) - (_N - 1))
         photons = self._log_photons(log_energy)
-        shape = interpolate_evenly(photons, log_top, _STEP, jnp.stack([jnp.log(energy), jnp.zeros_like(energy)]))
+        places = jnp.stack([jnp.log(energy), jnp.zeros_like(energy)]) + jnp.log1p(self.z)
+        shape = interpolate_evenly(photons, log_top, _STEP, places)
         return self.K * jnp.exp(shape[0] - shape[1])
 
     def _log_photons(self, log_energy: jax.Array) -> jax.Array:
@@ -124,9 +126,9 @@ class CompTT(AbstractAdditive):
     $$\beta = \frac{\pi^2 (1 - e^{-0.7 \tau})}{3 (\tau + 2/3)^2} + e^{-1.4 \tau} \ln \frac{4}{3 \tau}, \quad
     \tau < 0.1: \; \ln \frac{4}{3 \tau}$$
 
-    psi^-(alpha + 3) is the fraction of photons that are scattered at all: the mean of 1 - exp(-t s) over the distances s
-    to the surface, t = tau / [1 + (kTe / 39.2 keV)^0.86]. The model does not hold for hot plasmas of large depth, nor
-    for cool ones of small depth, where XSPEC stops at alpha = 10.
+    psi^-(alpha + 3) is the fraction of photons that are scattered at all: the mean of 1 - exp(-t s) over the distances
+    s to the surface, t = tau / [1 + (kTe / 39.2 keV)^0.86]. At tau = 0.1 beta jumps by 2 %. The model does not hold for
+    hot plasmas of large depth, nor for cool ones of small depth, where XSPEC stops at alpha = 10.
 
     Args:
         geometry: "disk" or "sphere".

@@ -10,6 +10,7 @@ from jaxspec import parameters, units
 from jaxspec.spectra._base import AbstractComponent, AbstractConvolution, AbstractSpectrum
 from jaxspec.spectra._table_files import table_from_ogip
 from jaxspec.spectra._xspec_forms import FORMS, form_class
+from jaxspec.spectra._xspec_names import full_name
 
 _TOKEN = re.compile(r"\s*([ame]table\{[^}]*\}|[A-Za-z_]\w*|[()+*])")
 _TABLES = {"atable": "additive", "mtable": "multiplicative", "etable": "exponential"}
@@ -27,15 +28,17 @@ def xspec(
     $$\texttt{tbabs*(powerlaw + diskbb)}: \quad N(E) = e^{-n_H \sigma(E)} \, (N_1(E) + N_2(E))$$
 
     A component is called as XSPEC calls it, in lower case: `tbabs.nH`, `powerlaw.PhoIndex` (positive where the spectrum
-    falls), `powerlaw.norm` (at 1 keV). Of two alike, the second gets its place in the expression, as in PyXspec:
-    `gaussian`, `gaussian_4`. A convolution acts on all that stands to its right in its product (`cflux*powerlaw`);
-    `partcov` and `zmshift` on the next factor. Values start at XSPEC's defaults. Bins are integrated exactly, where
-    some of XSPEC's components take the mean of the edges. `atable{file}`, `mtable{file}`, `etable{file}` are tables
-    (`table_from_ogip`), called by the name in the file.
+    falls), `powerlaw.norm` (at 1 keV). The expression may abbreviate it, `pha*(po + ga)`: of several components that
+    begin so, the first in XSPEC's list is meant, as in XSPEC. Of two alike, the second gets its place in the
+    expression, as in PyXspec: `gaussian`, `gaussian_4`. A convolution acts on all that stands to its right in its
+    product (`cflux*powerlaw`); `partcov`, `vmshift` and `zmshift` on the next factor. Values start at XSPEC's defaults.
+    Bins are integrated exactly, where some of XSPEC's components take the mean of the edges. `atable{file}`,
+    `mtable{file}`, `etable{file}` are tables (`table_from_ogip`), called by the name in the file.
 
     Args:
         expression: `+`, `*` and parentheses; `tbabs(powerlaw)` is `tbabs*powerlaw`.
-        values: of parameters, by the names above; numbers in XSPEC's units, or quantities.
+        values: of parameters, by the names above; numbers in XSPEC's units, or quantities. Those that switch between
+            cases are no parameters of the spectrum: `comptt.approx`, `nthcomp.inp_type`, `zdust.method`.
         abundances: of absorbers and plasmas, as set by XSPEC's `abund`: "angr", "wilm", "aspl", "feld", "aneb", "grsa",
             "lodd", "lpgp" or "lpgs".
         cross_sections: of `phabs` and its kin, as set by XSPEC's `xsect`: "vern" or "bcmc".
@@ -45,18 +48,18 @@ def xspec(
 
     **Reference:** Arnaud 1996, ASP Conf. 101, 17; XSPEC's manual, chapter 6.
     """
-    reader = _Reader(expression, abundances, cross_sections)
+    reader = _Reader(expression, dict(values or {}), abundances, cross_sections)
     spectrum = reader.sum()
     if reader.tokens:
         raise reader.error(f"{reader.tokens[0]!r} is not expected here")
-    return _with_values(spectrum, values or {})
+    return _with_values(spectrum, reader.values)
 
 
 class _Reader:
     """Reads an expression from left to right."""
 
-    def __init__(self, expression: str, *settings: str) -> None:
-        self.expression, self.settings = expression, settings
+    def __init__(self, expression: str, values: dict[str, Any], *settings: str) -> None:
+        self.expression, self.values, self.settings = expression, values, settings
         self.tokens = _tokens(expression)
         self.names: list[str] = []
 
@@ -80,7 +83,7 @@ class _Reader:
         for i in range(len(factors) - 2, -1, -1):
             factor = factors[i]
             if isinstance(factor, AbstractConvolution):
-                taken = 1 if type(factor).__name__ in ("partcov", "zmshift") else len(factors)
+                taken = 1 if type(factor).__name__ in ("partcov", "zmshift", "vmshift") else len(factors)
                 rest = factors[i + 1 :]
                 factors[i:] = [factor(_multiply(rest[:taken])), *rest[taken:]]
         return _multiply(factors)
@@ -99,17 +102,20 @@ class _Reader:
             return table_from_ogip(path.strip(), _TABLES[kind])
         if not token.isidentifier():
             raise self.error(f"a component is expected in place of {token!r}")
-        return self.component(token.lower())
+        return self.component(full_name(token))
 
     def component(self, name: str) -> AbstractComponent:
         if name not in FORMS:
             raise parameters.unknown(name, FORMS, "XSPEC component known here")
         label = f"{name}_{len(self.names) + 1}" if name in self.names else None
         self.names.append(name)
-        form, (abundances, cross_sections) = FORMS[name], self.settings
+        form, (abundances, cross_sections), choice = FORMS[name], self.settings, ""
         abundances = abundances if form.absorbs or form.reads else ""
         cross_sections = cross_sections if form.absorbs else ""
-        return form_class(name)(name=label, abundances=abundances, cross_sections=cross_sections)
+        if form.switch:
+            switch = f"{label or name}.{form.switch}"
+            choice = form.choose(switch, self.values.pop(switch, next(iter(form.choices))))
+        return form_class(name)(name=label, abundances=abundances, cross_sections=cross_sections, choice=choice)
 
 
 def _tokens(expression: str) -> list[str]:

@@ -18,6 +18,7 @@ from jaxspec.spectra import (
     _bremsstrahlung,
     _broken,
     _bursts,
+    _comptonization,
     _curved,
     _disks,
     _extinction,
@@ -84,16 +85,35 @@ class Form:
     parameters: Mapping[str, str | Is]
     absorbs: bool = False
     reads: bool = False  # AtomDB's files
+    switch: str = ""  # XSPEC's parameter that chooses between cases
+    choices: Mapping[float, str] = dataclasses.field(default_factory=dict)  # by its values; the default first
 
-    def made(self, abundances: str, cross_sections: str, table: Emission | None = None) -> AbstractSpectrum:
-        """What it is, with these abundances; without a table it is read."""
+    def made(
+        self, abundances: str = "", cross_sections: str = "", choice: str = "", table: Emission | None = None
+    ) -> AbstractSpectrum:
+        """What it is, with these settings; without a table it is read."""
         if self.reads:
-            return self.make(abundances, table)
-        return self.make(abundances, cross_sections) if self.absorbs else self.make()
+            return self.make(abundances or "angr", table)
+        if self.switch:
+            return self.make(choice or next(iter(self.choices.values())))
+        return self.make(abundances or "angr", cross_sections or "vern") if self.absorbs else self.make()
+
+    def choose(self, name: str, value: Any) -> str:
+        """What a value of the switch stands for."""
+        if float(value) not in self.choices:
+            cases = ", ".join(f"{number:g} ({what})" for number, what in self.choices.items())
+            raise ValueError(f"{name} is one of {cases}; got {value}")
+        return self.choices[float(value)]
 
 
 def _of(make: Callable[..., AbstractSpectrum], **named: str | Is) -> Form:
     return Form(make, named)
+
+
+def _switched(
+    switch: str, choices: Mapping[float, str], make: Callable[[str], AbstractSpectrum], **named: str | Is
+) -> Form:
+    return Form(make, named, switch=switch, choices=choices)
 
 
 def _absorbing(make: Callable[[str, str], AbstractSpectrum], **named: str | Is) -> Form:
@@ -105,15 +125,15 @@ def _plasma(cls: type[Apec | VariableApec], kT: float, **named: str | Is) -> For
     return Form(lambda abundances, table: cls(kT=kT, abundances=abundances, table=table), named, reads=True)
 
 
-def _shifted(form: Form) -> Form:
-    """The same at a redshift, which XSPEC puts before the norm."""
-    named = dict(form.parameters)
+def _shifted(form: Form, first: bool = False) -> Form:
+    """The same at a redshift, which XSPEC puts before the norm, or first of all."""
+    named = {**({"Redshift": "z"} if first else {}), **form.parameters}
     norm = {"norm": named.pop("norm")} if "norm" in named else {}
 
     def make(*settings: str) -> AbstractSpectrum:
         return Redshift()(form.make(*settings))
 
-    return Form(make, {**named, "Redshift": "z", **norm}, form.absorbs)
+    return dataclasses.replace(form, make=make, parameters={**named, "Redshift": "z", **norm})
 
 
 def _phabs(abundances: str, cross_sections: str) -> AbstractSpectrum:
@@ -128,12 +148,17 @@ def _vphabs(abundances: str, cross_sections: str) -> AbstractSpectrum:
     return absorption.VariablePhabs(abundances=abundances, cross_sections=cross_sections)
 
 
+def _columns(abundances: str, cross_sections: str) -> AbstractSpectrum:
+    return absorption.VariablePhabs(nH=1, abundances=abundances, cross_sections=cross_sections)
+
+
 _COVERED = Is("covering", free=True)
 _ELEMENTS = {
     name: name
     for name in ("He", "C", "N", "O", "Ne", "Na", "Mg", "Al", "Si", "S", "Cl", "Ar", "Ca", "Cr", "Fe", "Co", "Ni")
 }
 _METALS = ("He", "C", "N", "O", "Ne", "Mg", "Al", "Si", "S", "Ar", "Ca", "Fe", "Ni")
+_COLUMNS = {name: Is(name, unit="1e22 / cm2", free=True) for name in ("H", *_ELEMENTS)}  # times the abundance
 _ADDITIVE: dict[str, Form] = {
     "agauss": _of(
         lambda: _wavelength_lines.GaussianLineWavelength(K=1, wavelength=10, sigma=1),
@@ -152,6 +177,13 @@ _ADDITIVE: dict[str, Form] = {
         norm="K",
     ),
     "bremss": _of(lambda: _bremsstrahlung.Bremsstrahlung(K=1, kT=7), kT="kT", norm="K"),
+    "comptt": _shifted(
+        _switched(
+            "approx", {1: "disk", 2: "sphere"}, lambda geometry: _comptonization.CompTT(geometry=geometry),
+            T0="kTb", kT="kTe", taup="tau", norm="K",
+        ),
+        first=True,
+    ),
     "cutoffpl": _of(
         lambda: _powerlaws.CutoffPowerLaw(K=1, index=-1, cutoff=15), PhoIndex="-index", HighECut="cutoff", norm="K"
     ),
@@ -168,6 +200,10 @@ _ADDITIVE: dict[str, Form] = {
         alpha="-alpha", beta="beta", pivotE="pivot", norm="K",
     ),
     "lorentz": _of(lambda: _lines.LorentzLine(K=1, energy=6.5, gamma=0.1), LineE="energy", Width="gamma", norm="K"),
+    "nthcomp": _switched(
+        "inp_type", {0: "blackbody", 1: "disk"}, lambda seed: _comptonization.NthComp(seed=seed),
+        Gamma="-index", kT_e="kTe", kT_bb="kTb", Redshift="z", norm="K",
+    ),
     "pegpwrlw": _of(
         lambda: _powerlaws.PowerLawEnergyFlux(F=1e-12, index=-1, a=2, b=10),
         PhoIndex="-index", eMin="a", eMax="b", norm=Is("F", 1e-12, unit="1e-12 erg / (cm2 s)"),
@@ -211,13 +247,18 @@ _MULTIPLICATIVE: dict[str, Form] = {
     "tbpcf": _absorbing(
         lambda a, _: absorption.TBabs(covering=0.5, abundances=a), nH="nH", pcf=_COVERED, redshift="z"
     ),
+    "varabs": _absorbing(_columns, **_COLUMNS),
     "vphabs": _absorbing(_vphabs, nH="nH", **_ELEMENTS),
     "wabs": _of(absorption.Wabs, nH="nH"),
-    "zpcfabs": _absorbing(
-        _partly_covered, nH="nH", CvrFract=_COVERED, Redshift="z"
+    "zdust": _switched(
+        "method", {1: "mw", 2: "lmc", 3: "smc"}, lambda law: _extinction.DustExtinction(law=law),
+        E_BmV="E_BV", Rv="R_V", Redshift="z",
     ),
+    "zpcfabs": _absorbing(_partly_covered, nH="nH", CvrFract=_COVERED, Redshift="z"),
     "zphabs": _absorbing(_phabs, nH="nH", Redshift="z"),
+    "zredden": _of(_extinction.GalacticExtinction, E_BmV="E_BV", Redshift="z"),
     "ztbabs": _absorbing(lambda a, _: absorption.TBabs(abundances=a, grains=False), nH="nH", Redshift="z"),
+    "zvarabs": _absorbing(_columns, **_COLUMNS, Redshift="z"),
     "zvphabs": _absorbing(_vphabs, nH="nH", **_ELEMENTS, Redshift="z"),
     "zwabs": _of(absorption.Wabs, nH="nH", Redshift="z"),
 }  # fmt: skip
@@ -235,6 +276,7 @@ _CONVOLUTION: dict[str, Form] = {
         redistribution.PowerLawComptonization, Gamma="gamma", FracSctr="fraction", UpScOnly=Is("down", -1.0, 1.0)
     ),
     "vashift": _of(convolutions.VelocityShift, Velocity=Is("velocity", free=False)),
+    "vmshift": _of(convolutions.VelocityShift, Velocity=Is("velocity", free=False)),
     "zashift": _of(Redshift, Redshift="z"),
     "zmshift": _of(Redshift, Redshift="z"),
 }  # fmt: skip
@@ -263,11 +305,12 @@ class AbstractForm(AbstractComponent):
     form: ClassVar[Form]
     abundances: str = eqx.field(static=True, default="", kw_only=True)
     cross_sections: str = eqx.field(static=True, default="", kw_only=True)
+    choice: str = eqx.field(static=True, default="", kw_only=True)  # of the form's switch
     template: AbstractSpectrum | None = eqx.field(default=None, kw_only=True, metadata={"saved": False})  # holds tables
 
     def __post_init__(self) -> None:
         if self.template is None:
-            self.template = self.form.made(self.abundances or "angr", self.cross_sections or "vern")
+            self.template = self.form.made(self.abundances, self.cross_sections, self.choice)
 
     @property
     def limits(self) -> dict[str, tuple[float, float]]:
@@ -322,7 +365,7 @@ class _MultiplicativeForm(AbstractForm, AbstractMultiplicative):
 def form_class(name: str) -> type[AbstractForm]:
     """The component class of XSPEC's name, in lower case."""
     form = FORMS[name]
-    template = form.made("angr", "vern", NOTHING)
+    template = form.made(table=NOTHING)
     bases = {"additive": _AdditiveForm, "multiplicative": _MultiplicativeForm, "convolution": _ConvolutionForm}
     table = {}
     for theirs, to in form.parameters.items():

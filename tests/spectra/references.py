@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
 from collections.abc import Callable, Sequence
@@ -361,7 +362,9 @@ def _radiation() -> dict[str, list[Case]]:
         """Titarchuk & Lyubarskij 1995, eq. 24; J by Tricomi's function; the escape of single photons in closed form."""
         theta, x, y = kTe / mpf("510.99895"), E / kTe, E / kTb
         thick = 3 if sphere else 12
-        beta = mpmath.pi**2 / thick / (tau + mpf(2) / 3) ** 2 * (1 - exp(-tau * (mpf("0.7") if sphere else mpf("1.35"))))
+        beta = (
+            mpmath.pi**2 / thick / (tau + mpf(2) / 3) ** 2 * (1 - exp(-tau * (mpf("0.7") if sphere else mpf("1.35"))))
+        )
         beta += exp(-1.4 * tau) * log(4 / (3 * tau)) if sphere else mpf("0.45") * exp(-3.7 * tau) * log(10 / (3 * tau))
 
         def excess(a: Any) -> Any:
@@ -387,8 +390,8 @@ def _radiation() -> dict[str, list[Case]]:
         "CompTT": [
             *(
                 formula(
-                    s.CompTT(K=2, kTb=0.1, kTe=kTe, tau=tau, geometry=geometry),
-                    lambda E, at=(mpf("0.1"), kTe, mpf(tau), geometry == "sphere"): 2 * comptt(E, *at),
+                    s.CompTT(kTb=0.1, kTe=kTe, tau=tau, geometry=geometry),
+                    functools.partial(comptt, kTb=mpf("0.1"), kTe=kTe, tau=mpf(tau), sphere=geometry == "sphere"),
                     "closed form by mpmath",
                     3e-6,
                 )

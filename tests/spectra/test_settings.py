@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 
 from jaxspec.quadrature import Bins
 from jaxspec.spectra import (
+    CompTT,
     DustExtinction,
     GaussianLine,
     GaussianLineWavelength,
@@ -23,9 +24,11 @@ def test_an_unknown_law_of_extinction_is_named():
         DustExtinction(law="mww")
 
 
-def test_unknown_soft_photons_are_named():
+def test_unknown_soft_photons_and_geometries_are_named():
     with pytest.raises(KeyError, match="no spectrum of soft photons is called 'disc'; did you mean 'disk'"):
         NthComp(seed="disc")
+    with pytest.raises(KeyError, match="no geometry is called 'disc'; did you mean 'disk'"):
+        CompTT(geometry="disc")
 
 
 def test_dust_extinction_at_redshift_is_that_of_the_rest_frame():

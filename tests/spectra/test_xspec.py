@@ -14,8 +14,10 @@ from numpy.testing import assert_allclose
 from jaxspec import Model, Observation, PointSource, Problem, Response, fit, load, parameters
 from jaxspec.quadrature import Bins
 from jaxspec.spectra import (
+    CompTT,
     Constant,
     DiskBlackbody,
+    DustExtinction,
     Edge,
     GalacticExtinction,
     GaussianLine,
@@ -33,19 +35,22 @@ SHARED = Path(__file__).parents[3] / "shared/reference/xspec_models.json"
 ENERGY = np.geomspace(0.5, 15.0, 9)
 BINS = Bins.of(ENERGY[:-1], ENERGY[1:])
 CONVOLUTIONS = [name for name in FORMS if form_class(name).kind == "convolution"]
-# redden is 1 at X-ray energies; XSPEC's values of plasmas are those of its own files
-LISTED = [name for name in FORMS if name not in (*CONVOLUTIONS, "redden") and not FORMS[name].reads]
+DUST = ("redden", "zdust", "zredden")  # 1 at X-ray energies
+# XSPEC's values of plasmas are those of its own files.
+LISTED = [name for name in FORMS if name not in (*CONVOLUTIONS, *DUST) and not FORMS[name].reads]
 
 # XSPEC's rule for bins, where it is not an integral or the value at the energy: the mean of the values at the edges.
 EDGES = ("bbody", "bbodyrad", "zbbody", "bremss", "vbremss", "zbremss", "cyclabs", "edge", "zedge", "expabs", "smedge")
-EDGES += ("spexpcut", "wabs", "zwabs")
+EDGES += ("spexpcut", "wabs", "zwabs", "comptt", "nthcomp")
 # All of 1e-4 but these, each for its reason.
 TOLERANCES = {
     "diskbb": 1e-3,  # XSPEC's own constant is 0.4 per cent off in parts of the spectrum
     "diskpbb": 1e-2,
+    "comptt": 2e-4,  # XSPEC's own quadrature
+    "nthcomp": 2e-3,  # XSPEC's grid begins elsewhere, and is read off along straight lines
     "pegpwrlw": 2e-4,  # a keV of 1.602e-9 erg
     # Tables exact to 2e-5 in the optical depth, which is up to 18.
-    **dict.fromkeys(("phabs", "zphabs", "vphabs", "zvphabs"), 4e-4),
+    **dict.fromkeys(("phabs", "zphabs", "vphabs", "zvphabs", "varabs", "zvarabs"), 4e-4),
     **dict.fromkeys(("tbabs", "tbpcf", "ztbabs"), 1e-3),
 }
 
@@ -64,7 +69,7 @@ def test_every_name_has_the_values_of_xspec(name, library):
     model = library["models"][name]
     names = [theirs.lstrip("*") for theirs in model["pars"]] + ["norm"] * (model["type"] == "add")
     plain = xspec(name)
-    assert list(parameters.declarations(plain)) == names
+    assert list(parameters.declarations(plain)) == [each for each in names if each != FORMS[name].switch]
     for run in model["runs"]:
         expected = np.array(run["y"])
         spectrum = xspec(name, {f"{name}.{field}": value for field, value in zip(names, run["p"])})
@@ -126,9 +131,35 @@ def test_convolutions_act_on_what_stands_to_their_right():
     assert_allclose(factors(ENERGY), ours(ENERGY), rtol=1e-13)
 
 
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        ("wa*(po + ga)", ["wabs", "powerlaw", "gaussian"]),
+        ("PHA(bb + zg)", ["phabs", "bbody", "zgauss"]),
+        ("const*TB(gauss + brems + diskb)", ["constant", "tbabs", "gaussian", "bremss", "diskbb"]),
+        ("edge*cutoff", ["edge", "cutoffpl"]),
+    ],
+)
+def test_abbreviations_are_those_of_xspec(expression, names):
+    # XSPEC's manual, at `addcomp`: mo wa(po), zg is zgauss, ga is gaussian; its list has powerlaw before posm.
+    assert list(xspec(expression).components()) == names
+
+
+def test_what_xspec_calls_a_switch_chooses_the_component():
+    sphere = xspec("comptt + comptt", {"comptt.approx": 2, "comptt_2.taup": 3, "comptt.Redshift": 0.1})
+    ours = Redshift(z=0.1)(CompTT(geometry="sphere")) + CompTT(tau=3, name="disk")
+    assert_allclose(sphere(ENERGY), ours(ENERGY), rtol=1e-13)
+    small = xspec("zdust*powerlaw", {"zdust.method": 3, "zdust.E_BmV": 0.2})
+    light = np.array([0.002, 0.005])
+    ours = DustExtinction(E_BV=0.2, law="smc") * PowerLaw(K=1, index=-1)
+    assert_allclose(small(light), ours(light), rtol=1e-13)
+    with pytest.raises(ValueError, match=r"nthcomp\.inp_type is one of 0 \(blackbody\), 1 \(disk\); got 3"):
+        xspec("nthcomp", {"nthcomp.inp_type": 3})
+
+
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_every_convolution_can_be_used(name):
-    inside = "edge*powerlaw" if name in ("partcov", "zmshift") else "powerlaw"
+    inside = "edge*powerlaw" if name in ("partcov", "vmshift", "zmshift") else "powerlaw"
     spectrum = xspec(f"{name}*{inside}")
     assert (jax.jit(lambda spectrum: spectrum.integral(BINS))(spectrum) > 0).all()
     assert list(spectrum.parts()) == ["powerlaw"]
