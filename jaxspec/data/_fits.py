@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import io
 import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -78,7 +80,7 @@ def opened(path: Path) -> Iterator[Any]:
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message="File may have been truncated")
             # astropy leaves a file open that it fails to read; this stream is closed in any case.
-            with path.open("rb") as stream, fits.open(stream, memmap=False) as hdus:
+            with path.open("rb") as stream, fits.open(_unpacked(stream), memmap=False) as hdus:
                 yield hdus
     except OgipError:
         raise
@@ -86,6 +88,13 @@ def opened(path: Path) -> Iterator[Any]:
         # astropy answers damage with anything from TypeError to EOFError: for the user it is one thing.
         text = " ".join(str(error).split())
         raise OgipError(f"{path}: the file is damaged or no FITS file ({type(error).__name__}: {text})") from error
+
+
+def _unpacked(stream: IO[bytes]) -> IO[bytes]:
+    """The content of a gzip file, checked as a whole: astropy reads on forever in some that are damaged."""
+    packed = stream.read(2) == b"\x1f\x8b"
+    stream.seek(0)
+    return io.BytesIO(gzip.decompress(stream.read())) if packed else stream
 
 
 def is_table(hdu: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import units
-from ._fits import OgipError, RepairWarning, address
+from ._fits import OgipError, RepairWarning, address, opened
 
 SPECTRA, BANDS = ("dnde", "e2dnde"), ("flux", "eflux")
 
@@ -135,7 +135,10 @@ def _read(given: Any) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # other tables in the file
-            return Table.read(file.path, **({} if file.extension is None else {"hdu": file.extension}))
+            if not {".fits", ".fit"} & set(file.path.suffixes):
+                return Table.read(file.path)
+            with opened(file.path) as hdus:
+                return Table.read(hdus, format="fits", hdu=file.extension)
     except Exception as error:
         # astropy's readers answer damage with many exceptions: for the user it is one thing.
         text = " ".join(str(error).split())[:200]

@@ -58,6 +58,15 @@ def test_gzipped_files_are_read(build):
     assert_array_equal(matrix(f"{path}.gz"), MATRIX)
 
 
+def test_a_damaged_gzip_file_is_refused(build):
+    # astropy reads on forever where the sum behind the content is wrong.
+    path, packed = build.rmf(), bytearray(gzip.compress(build.rmf().read_bytes(), mtime=0))
+    packed[-6] ^= 1
+    path.write_bytes(packed)
+    with pytest.raises(ValueError, match=r"a\.rmf: the file is damaged or no FITS file \(BadGzipFile"):
+        Response.from_ogip(path)
+
+
 def test_matrix_times_area_is_the_response(build):
     assert_array_equal(matrix(build.rmf(), build.arf()), MATRIX * [10, 20, 40])
 
