@@ -232,8 +232,8 @@ class Observation(Selectable):
         """Counts and scaled background per unit of energy; what is ignored is grey.
 
         `rate=True` divides by the exposure. `min_counts` and `min_significance` join bins, for display only,
-        until they have as many counts or net counts of as many standard deviations. Returns a matplotlib
-        figure.
+        until they have as many counts or net counts of as many standard deviations; ignored channels are joined to
+        two. Returns a matplotlib figure.
         """
         from ..plots._channels import Channels, observed
 

@@ -66,7 +66,7 @@ class DrawnBins:
         centre = np.sqrt(self.low * self.high)
         widths = np.stack([centre - self.low, self.high - centre])
         heights, errorbars = self.scale * counts, self.scale * np.stack([counts - down, up - counts])
-        style: dict[str, Any] = {"fmt": "none", "ecolor": colour, "elinewidth": 0.8, "zorder": 3}
+        style: dict[str, Any] = {"fmt": "none", "color": colour, "elinewidth": 0.8, "zorder": 3}
         full = (counts > 0) | (errors is not None)
         at = np.flatnonzero(full)
         ax.errorbar(centre[at], heights[at], errorbars[:, at], widths[:, at], label=label, **style)

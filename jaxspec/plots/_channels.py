@@ -12,7 +12,8 @@ from . import _rebin
 from ._bins import DrawnBins, interval, visible
 from ._style import BACKGROUND, DATA, IGNORED, Picture, energy_unit, legend_above, log_limits, styled
 
-_DECADES_BELOW = 2  # how far below the faintest bin with counts the background is followed
+_DECADES_BELOW = 2  # how far below the faintest bin with counts the background is followed, but up to its peak always
+_STANDS_OUT = 2.0  # deviations for which ignored channels are joined
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def observed(
     figure = Picture(figsize=figsize or (7.0, 4.8), layout="constrained")
     ax = figure.add_subplot()
     used = _bins_for_display(data, data.groups >= 0, min_counts, min_significance)
-    ignored = _bins_for_display(data, data.groups < 0, min_counts, min_significance)
+    # Single counts between empty channels would lie far above the spectrum that they belong to.
+    ignored = _bins_for_display(data, data.groups < 0, min_counts, min_significance or _STANDS_OUT)
     # Ignored channels without counts, often decades of them, would only squeeze the others.
     ignored = ignored.of(ignored.counts > 0)
     both = _Summed(*(np.concatenate(pair) for pair in zip(ignored, used)))
@@ -88,6 +90,7 @@ def _finish(ax: Axes, both: _Summed, bins: DrawnBins, unit: str, rate: bool, poi
     errors = None if poisson else np.sqrt(both.variance)
     heights, behind = bins.scale * visible(both.counts, errors), bins.scale * both.background
     floor = np.min(heights, where=heights > 0, initial=np.inf) * 10.0**-_DECADES_BELOW
+    floor = min(floor, 0.3 * np.max(behind, initial=0.0))
     smallest = np.concatenate([heights, np.where(behind > 0, np.maximum(behind, floor), 0.0)])
     largest = bins.scale * interval(both.counts, errors)[1]
     log_limits(ax, smallest, np.maximum(largest, behind))

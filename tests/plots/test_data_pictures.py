@@ -35,6 +35,30 @@ def test_background_is_scaled_to_the_source(observation):
     assert_allclose(y[::3] * (x[1::3] - x[::3]), observation.background.counts[used] / 3, rtol=1e-9)
 
 
+def test_a_background_far_below_the_counts_is_in_the_picture():
+    response = Response.diagonal(np.geomspace(1, 10, 6))
+    observation = Observation(np.full(5, 1e4), response, 10.0, Background(np.full(5, 10.0), 1e6))
+    (ax,) = observation.plot_counts().axes
+    (line,) = [line for line in ax.lines if line.get_label() == "background, scaled"]
+    assert ax.get_ylim()[0] < np.nanmax(np.asarray(line.get_ydata()))
+
+
+def test_single_counts_of_ignored_channels_are_drawn_as_their_mean():
+    # One count in each tenth of 100 channels of 10 eV, beside channels of 1 keV.
+    response = Response.diagonal([1.0, 2.0, 3.0, *np.linspace(3.01, 4.0, 100)])
+    counts = np.append([50.0, 40.0], np.arange(100) % 10 == 5)
+    (ax,) = Observation(counts, response, 10.0).notice("1-3 keV").plot_counts().axes
+    ignored = [line for line in ax.lines if line.get_color() == _style.IGNORED and len(line.get_xdata()) > 2]
+    assert np.nanmax(np.asarray(ignored[0].get_ydata())) < 15
+
+
+def test_arrows_of_upper_limits_have_the_colour_of_the_counts():
+    (ax,) = Observation([5.0, 0.0], Response.diagonal([1.0, 2.0, 3.0]), 10.0).plot_counts().axes
+    arrows = [line for line in ax.lines if line.get_marker() not in ("None", "", None)]
+    assert arrows
+    assert {line.get_markerfacecolor() for line in arrows} == {_style.DATA}
+
+
 def test_joining_bins_keeps_counts(observation):
     ax = observation.plot_counts(min_counts=60).axes[0]
     joined = steps(ax, _style.DATA, 1)
