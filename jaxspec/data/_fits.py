@@ -127,8 +127,8 @@ def column(hdu: Any, name: str, path: Path) -> Any:
     return hdu.data.field(index)
 
 
-def numbers(values: Any, name: str, where: str) -> np.ndarray:
-    """`values` as finite native float64."""
+def numbers(values: Any, name: str, where: str, each: str = "row") -> np.ndarray:
+    """`values` as finite native float64; `each` is what messages call one of them."""
     try:
         result = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -136,17 +136,17 @@ def numbers(values: Any, name: str, where: str) -> np.ndarray:
     bad = np.flatnonzero(~np.isfinite(result))
     if bad.size:
         row = int(np.unravel_index(bad[0], result.shape)[0]) if result.ndim else 0
-        raise OgipError(f"{where}: column {name}, row {row + 1}: not a finite number")
+        raise OgipError(f"{where}: column {name}, {each} {row + 1}: not a finite number")
     return result
 
 
-def whole_numbers(values: Any, name: str, where: str) -> np.ndarray:
+def whole_numbers(values: Any, name: str, where: str, each: str = "row") -> np.ndarray:
     """`values` as int64; whole numbers stored as floats (Chandra's channels) pass."""
-    result = numbers(values, name, where)
+    result = numbers(values, name, where, each)
     bad = np.flatnonzero((result != np.round(result)) | (np.abs(result) > 2**31))
     if bad.size:
         row = int(np.unravel_index(bad[0], result.shape)[0]) if result.ndim else 0
-        raise OgipError(f"{where}: column {name}, row {row + 1}: {result.flat[bad[0]]:g} is not a whole number")
+        raise OgipError(f"{where}: column {name}, {each} {row + 1}: {result.flat[bad[0]]:g} is not a whole number")
     return result.astype(np.int64)
 
 

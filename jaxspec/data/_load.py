@@ -143,8 +143,8 @@ def matched(spectrum: Spectrum, response: Response, repairs: list[Repair]) -> Re
         return response.restricted(np.searchsorted(response.channels, channels))
     if not one_off(channels, response.channels):
         raise OgipError(
-            f"{spectrum.where}: column CHANNEL runs {span(channels)}, but the channels of the response "
-            f"{response.name} run {span(response.channels)}; give the response made for this spectrum"
+            f"{spectrum.where}: {_lost(channels, response.channels)} the response {response.name}, "
+            f"{span(response.channels)}; give the response made for this spectrum"
         )
     certain = spectrum.bounds is not None and same_energies(spectrum.bounds, response.channel_low)
     text = f"{spectrum.where}: channels run {span(channels)}, those of the response {span(response.channels)}"
@@ -155,6 +155,12 @@ def matched(spectrum: Spectrum, response: Response, repairs: list[Repair]) -> Re
 def span(channels: np.ndarray) -> str:
     """Channel numbers in words."""
     return f"from {channels[0]} to {channels[-1]} ({channels.size} channels)"
+
+
+def _lost(channels: np.ndarray, among: np.ndarray) -> str:
+    """The first channel that the others lack, in words."""
+    row = int(np.argmin(np.isin(channels, among)))
+    return f"column CHANNEL runs {span(channels)}, but row {row + 1}, channel {channels[row]}, is none of those of"
 
 
 def one_off(numbers: np.ndarray, wanted: np.ndarray) -> bool:
@@ -180,8 +186,8 @@ def aligned(background: Spectrum, source: Spectrum, repairs: list[Repair]) -> Ba
             repairs.append(Repair(text + f"{span(source.channels)}; matched by position", loud=not certain))
         else:
             raise OgipError(
-                f"{background.where}: column CHANNEL runs {span(background.channels)}, but that of the "
-                f"source {source.where} {span(source.channels)}; give a background with the same channels"
+                f"{source.where}: {_lost(source.channels, background.channels)} the background "
+                f"{background.where}, {span(background.channels)}; give a background with the same channels"
             )
 
     def part(values: Any) -> Any:

@@ -323,9 +323,12 @@ def describe(observation: Observation) -> str:
         f"sources      {'all' if observation.sources is None else ', '.join(observation.sources) or 'none'}",
     ]
     lines += [f"modelled     background {name!r} through {seen!r}" for name, seen in observation.background_models]
-    bias = background_bias(_selection.select(observation)) if keep.any() else None
-    if bias is not None:
-        lines.append(f"note         {bias}")
+    try:
+        note = background_bias(_selection.select(observation)) if keep.any() else None
+    except ValueError as error:  # chi-squared with an error of 0
+        note = str(error)
+    if note is not None:
+        lines.append(f"note         {note}")
     if observation.systematic is not None and observation.statistic != "chi2":
         lines.append(f"note         systematic errors are not used by {observation.statistic}")
     lines += [f"repaired     {text}" for text in observation.repairs]

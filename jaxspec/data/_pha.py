@@ -26,6 +26,8 @@ from ._fits import (
 )
 from ._rmf import is_bounds, is_matrix, read_bounds
 
+_STOKES = {"STOKES:1": "Q", "STOKES:2": "U"}  # IXPE; 0 is the intensity
+
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
@@ -137,6 +139,7 @@ class _Row:
         self.hdu, self.path, self.extension, self.row, self.bounds = hdu, path, extension, row, bounds
         self.repairs: list[Repair] = []
         self.where = label(path, hdu) + ("" if row is None else f" row {row}")
+        self.each = "row" if row is None else "element"  # what a channel is in the table
 
     def values(self, name: str) -> Any:
         """The column's values for this spectrum, or None."""
@@ -150,7 +153,7 @@ class _Row:
         values = self.values(name)
         if values is None:
             return None
-        result = numbers(values, name, self.where)
+        result = numbers(values, name, self.where, self.each)
         if result.ndim > 1 or (size is not None and result.size not in (1, size)):
             raise OgipError(f"{self.where}: column {name} has {result.size} elements, expected {size}")
         return result
@@ -177,6 +180,10 @@ class _Reader(_Row):
         if self.file("CORRFILE") and header_number(self.hdu, "CORRSCAL") != 0:
             text = f"{self.where}: the correction file {self.file('CORRFILE')} is not subtracted"
             self.repairs.append(Repair(text, loud=True))
+        for value in self.hdu.header["XFLT*"].values():
+            if (stokes := _STOKES.get(str(value).replace(" ", "").upper())) is not None:
+                text = f"{self.where}: {value} is Stokes {stokes}, polarised flux, of which models here know nothing"
+                self.repairs.append(Repair(text, loud=True))
         counts, errors, exposure = self.counts()
         size = counts.size
         return Spectrum(
@@ -220,10 +227,12 @@ class _Reader(_Row):
         if errors is not None:
             errors = np.broadcast_to(errors * factor, counts.shape)
             if (errors < 0).any():
-                raise OgipError(f"{self.where}: column STAT_ERR, row {np.argmax(errors < 0) + 1}: negative error")
+                raise OgipError(
+                    f"{self.where}: column STAT_ERR, {self.each} {np.argmax(errors < 0) + 1}: negative error"
+                )
         if errors is None and (counts < 0).any():
             raise OgipError(
-                f"{self.where}: column {name}, row {np.argmax(counts < 0) + 1}: negative counts without errors"
+                f"{self.where}: column {name}, {self.each} {np.argmax(counts < 0) + 1}: negative counts without errors"
             )
         counts, errors = nature(self, counts, errors, name)
         return counts, errors, exposure
@@ -232,7 +241,7 @@ class _Reader(_Row):
         """Channel numbers; where the column is missing they count from TLMIN, or as EBOUNDS does."""
         values = self.values("CHANNEL")
         if values is not None:
-            result = np.atleast_1d(whole_numbers(values, "CHANNEL", self.where))
+            result = np.atleast_1d(whole_numbers(values, "CHANNEL", self.where, self.each))
             if result.shape != (size,):
                 raise OgipError(f"{self.where}: column CHANNEL has {result.size} elements, expected {size}")
         elif self.bounds is not None and self.bounds[0].size == size:
@@ -244,7 +253,7 @@ class _Reader(_Row):
             self.repairs.append(Repair(f"{self.where}: no column CHANNEL, numbered from {int(first)}", loud=True))
         wrong = np.flatnonzero(np.diff(result) <= 0)
         if wrong.size:
-            raise OgipError(f"{self.where}: column CHANNEL, row {wrong[0] + 2}: channel numbers must increase")
+            raise OgipError(f"{self.where}: column CHANNEL, {self.each} {wrong[0] + 2}: channel numbers must increase")
         return result
 
     def scaling(self, name: str, size: int) -> float | np.ndarray:
@@ -253,7 +262,7 @@ class _Reader(_Row):
             stated = header_number(self.hdu, name)
             values = np.array(1.0 if stated is None else stated)
         if (values < 0).any():
-            raise OgipError(f"{self.where}: {name} is negative in row {np.argmax(values < 0) + 1}")
+            raise OgipError(f"{self.where}: {name} is negative in {self.each} {np.argmax(values < 0) + 1}")
         if not values.any():
             self.repairs.append(Repair(f"{self.where}: {name} is 0, taken as 1", loud=True))
             return 1.0
@@ -264,10 +273,10 @@ class _Reader(_Row):
         values = self.vector(name, size)
         if values is None:
             values = np.array(header_number(self.hdu, name) or 0.0)
-        flags = np.broadcast_to(whole_numbers(values, name, self.where), (size,))
+        flags = np.broadcast_to(whole_numbers(values, name, self.where, self.each), (size,))
         if name == "GROUPING" and not np.isin(flags, (-1, 0, 1)).all():
             bad = int(np.argmin(np.isin(flags, (-1, 0, 1))))
-            raise OgipError(f"{self.where}: column GROUPING, row {bad + 1}: {flags[bad]}, expected 1, 0 or -1")
+            raise OgipError(f"{self.where}: column GROUPING, {self.each} {bad + 1}: {flags[bad]}, expected 1, 0 or -1")
         ungrouped = flags >= 0 if name == "GROUPING" else flags == 0
         return None if ungrouped.all() else flags
 
@@ -277,7 +286,7 @@ class _Reader(_Row):
         if values is None:
             values = np.array(header_number(self.hdu, "SYS_ERR") or 0.0)
         if (values < 0).any():
-            raise OgipError(f"{self.where}: SYS_ERR is negative in row {np.argmax(values < 0) + 1}")
+            raise OgipError(f"{self.where}: SYS_ERR is negative in {self.each} {np.argmax(values < 0) + 1}")
         return np.broadcast_to(values, (size,)) if values.any() else None
 
     def sides(self, size: int) -> tuple[np.ndarray, float] | None:
@@ -292,6 +301,9 @@ class _Reader(_Row):
 def nature(row: _Row, counts: np.ndarray, errors: np.ndarray | None, name: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Whether the counts are Poisson (then without errors): the numbers decide, or POISSERR in doubt."""
     stated = str(row.hdu.header.get("POISSERR", "")).strip().upper() in {"TRUE", "T", "1"}
+    if errors is not None and counts.any() and not errors.any():
+        row.repairs.append(Repair(f"{row.where}: column STAT_ERR is 0 throughout, left out"))
+        errors = None
     whole = np.round(counts)
     # A rate in single precision times the exposure is whole to about 1e-7 of its value.
     slack = 1e-3 + 1e-6 * np.abs(counts) if name == "RATE" else 0.0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._fits import OgipError, Repair, address, say
+from ._split import WHOLE, added, is_split
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -206,7 +207,6 @@ def load_response(
 ) -> Response:
     """`Response.from_ogip` without the warning; what was repaired is added to `repairs`."""
     from ._rmf import read_response_file
-    from ._split import added, is_split
 
     file = address(path)
     number = file.number if number is None else number
@@ -280,28 +280,43 @@ def _with_area(values: Any, matrix: Matrix, arf: Any, repairs: list[Repair]) -> 
 
     from ._rmf import read_area
 
-    file = address(arf)
-    low, high, area = read_area(file, repairs)
+    low, high, area, where = read_area(address(arf), repairs)
     rows = np.argsort(matrix.energy_low, kind="stable")
     order = np.argsort(low, kind="stable")
-    width = np.abs(matrix.energy_high - matrix.energy_low)[rows]
-    if low.size != rows.size or not (
-        np.all(np.abs(low[order] - matrix.energy_low[rows]) <= 1e-2 * width)
-        and np.all(np.abs(high[order] - matrix.energy_high[rows]) <= 1e-2 * width)
-    ):
-        start, stop = matrix.energy_low.min(), matrix.energy_high.max()
-        raise OgipError(
-            f"{file.path}: the ARF has {low.size} bins from {low.min():.6g} to {high.max():.6g} keV, but "
-            f"{matrix.where} has {rows.size} from {start:.6g} to {stop:.6g}; they must have the same bins: "
-            "make the ARF for this RMF"
-        )
-    if matrix.kind == "FULL":
+    _check_bins(low[order], high[order], order, where, matrix, rows)
+    total = np.asarray(values.sum(axis=1)).ravel()
+    if total.max(initial=0.0) > WHOLE:
+        text = f"{matrix.where}: column MATRIX, row {np.argmax(total) + 1}: the sum {total.max():.4g} is above 1, and "
+        repairs.append(Repair(text + "an ARF is applied: the matrix may hold the effective area already", loud=True))
+    elif matrix.kind == "FULL":
         repairs.append(
             Repair(f"{matrix.where} says that it holds the effective area, and an ARF is applied", loud=True)
         )
     factors = np.empty(rows.size)
     factors[rows] = area[order]
     return sparse.csr_array(sparse.diags_array(factors) @ values)
+
+
+def _check_bins(
+    low: np.ndarray, high: np.ndarray, order: np.ndarray, where: str, matrix: Matrix, rows: np.ndarray
+) -> None:
+    """Raises where the bins of an ARF, sorted by energy from the rows `order`, are not those of the matrix."""
+    advice = "they must have the same bins: make the ARF for this RMF"
+    if low.size != rows.size:
+        start, stop = matrix.energy_low.min(), matrix.energy_high.max()
+        raise OgipError(
+            f"{where}: {low.size} bins from {low.min():.6g} to {high.max():.6g} keV, but {matrix.where} has "
+            f"{rows.size} from {start:.6g} to {stop:.6g}; {advice}"
+        )
+    width = np.abs(matrix.energy_high - matrix.energy_low)[rows]
+    for name, ours, theirs in (("ENERG_LO", low, matrix.energy_low), ("ENERG_HI", high, matrix.energy_high)):
+        apart = np.abs(ours - theirs[rows]) > 1e-2 * width
+        if apart.any():
+            at = int(np.argmax(apart))
+            raise OgipError(
+                f"{where}: column {name}, row {order[at] + 1}: {ours[at]:.6g} keV, but {theirs[rows[at]]:.6g} in row "
+                f"{rows[at] + 1} of {matrix.where}; {advice}"
+            )
 
 
 def _ordered(

@@ -239,8 +239,8 @@ def assemble(
     return values
 
 
-def read_area(file: Address, repairs: list[Repair]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Photon bins in keV and effective area in cm2 of an ARF."""
+def read_area(file: Address, repairs: list[Repair]) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Photon bins in keV and effective area in cm2 of an ARF, and how messages call it."""
     path = file.path
     with opened(path) as hdus:
         tables = [hdu for hdu in hdus if is_table(hdu) and column_index(hdu, "SPECRESP") is not None]
@@ -256,4 +256,4 @@ def read_area(file: Address, repairs: list[Repair]) -> tuple[np.ndarray, np.ndar
         raise OgipError(f"{where}: ENERG_LO, ENERG_HI and SPECRESP must hold one number a row")
     if (arrays[2] < 0).any():
         raise OgipError(f"{where}: column SPECRESP, row {np.argmax(arrays[2] < 0) + 1}: negative area")
-    return arrays[0], arrays[1], arrays[2]
+    return arrays[0], arrays[1], arrays[2], where

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from ._rmf import Matrix, ResponseFile
 
-_WHOLE = 1.05  # a redistribution does not sum to more
+WHOLE = 1.05  # a redistribution does not sum to more
 
 
 def is_split(content: ResponseFile) -> bool:
@@ -20,7 +20,7 @@ def is_split(content: ResponseFile) -> bool:
     finest, *others = sorted(matrices, key=lambda m: -m.energy_low.size)
     if not all(_covers(finest, other) for other in others):
         return False
-    return float(np.max(added(content)[1].sum(axis=1))) <= _WHOLE
+    return float(np.max(added(content)[1].sum(axis=1))) <= WHOLE
 
 
 def _covers(fine: Matrix, coarse: Matrix) -> bool:

@@ -154,13 +154,17 @@ def test_a_background_with_more_channels_is_matched_by_number(build):
 
 
 def test_channels_that_do_not_match_the_response_are_refused(build):
-    with pytest.raises(ValueError, match=r"CHANNEL runs from 3 to 6 \(4 channels\), but the channels of the response"):
+    with pytest.raises(
+        ValueError,
+        match=r"CHANNEL runs from 3 to 6 .* row 3, channel 5, is none of those of the response .* from 1 to 4",
+    ):
         Observation.from_ogip(build.pha({"CHANNEL": ("I", [3, 4, 5, 6])}))
 
 
 def test_a_background_with_other_channels_is_refused(build):
     with_background(build, {"CHANNEL": ("I", [3, 4, 5, 6])})
-    with pytest.raises(ValueError, match="give a background with the same channels"):
+    message = r"a\.pha\[SPECTRUM\]: column CHANNEL .* row 1, channel 1, is none of those of the background .*b\.bak\["
+    with pytest.raises(ValueError, match=message):
         Observation.from_ogip(build.pha(header={"BACKFILE": "b.bak"}))
 
 

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -70,6 +72,28 @@ def test_errors_of_their_own_are_gaussian_in_any_spelling_of_poisserr(build, sta
 def test_poisserr_overrules_errors_beside_whole_counts(build, stated):
     observation = Observation.from_ogip(build.pha({"STAT_ERR": ("D", [2, 2, 3, 3])}, {"POISSERR": stated}))
     assert observation.errors is None
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, 0), (1, 1), (2, 1)])
+def test_spectra_of_polarised_flux_are_said(build, number, said):
+    # IXPE: rates with errors of Stokes I, Q and U, and for Q and U a modulation response in place of the ARF.
+    build.rmf(header={"HDUCLAS3": "REDIST"})
+    change = {"COUNTS": None, "RATE": ("D", [0.3, 0.1, -0.1, 0.2]), "STAT_ERR": ("D", [0.1] * 4)}
+    path = build.pha(
+        change, {"POISSERR": False, "XFLT0001": f"Stokes:{number}", "ANCRFILE": build.arf(name="a.mrf").name}
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        observation = Observation.from_ogip(path)
+    assert len(caught) == said
+    assert ("polarised flux" in observation.info()) == bool(said)
+    assert_allclose(observation.counts, [3, 1, -1, 2])
+
+
+def test_errors_that_are_all_zero_are_none(build):
+    observation = Observation.from_ogip(build.pha({"STAT_ERR": ("D", np.zeros(4))}, {"POISSERR": None}))
+    assert observation.statistic == "cstat"
+    assert any("STAT_ERR is 0 throughout, left out" in text for text in observation.repairs)
 
 
 def test_fractional_counts_with_errors_are_gaussian_whatever_poisserr_says(build):
@@ -253,6 +277,12 @@ def test_rows_of_other_length_are_refused(build):
     path = two_rows(build, CHANNEL=("3I", [[1, 2, 3]] * 2))
     with pytest.raises(ValueError, match="row 1: column CHANNEL has 3 elements, expected 4"):
         Observation.from_ogip(path, row=1)
+
+
+def test_a_wrong_number_in_a_row_is_refused_with_row_column_and_element(build):
+    path = two_rows(build, COUNTS=("4D", [[3, 0, 5, 2], [1, 1, np.nan, 1]]))
+    with pytest.raises(ValueError, match=r"two\.pha\[SPECTRUM\] row 2: column COUNTS, element 3: not a finite number"):
+        Observation.from_ogip(path, row=2)
 
 
 def test_an_empty_row_is_refused(build):

@@ -348,4 +348,5 @@ def test_chi_squared_with_an_error_of_zero_is_refused(response):
     observation = Observation(np.ones(10), response, 1.0, errors=[1, 1, 0, *[1] * 7])
     with pytest.raises(ValueError, match="the bin of channel 3 has the error 0"):
         observation.selection()
+    assert "note         observation: the bin of channel 3 has the error 0" in observation.info()
     assert observation.ignore("ch 3-3").selection().errors.size == 9
