@@ -119,9 +119,8 @@ def _table_from_dict(data: dict[str, Any], arrays: Arrays) -> Any:
     fields: dict[str, Any] = dict(data["table"])
     for key in ("axes", "added"):
         fields[key] = tuple(_declared((name, value, tuple(d.values()))) for name, value, d in fields[key])
-    layout = _tables.Layout(
-        **{**fields, "logarithmic": tuple(fields["logarithmic"]), "outside": tuple(fields["outside"])}
-    )
+    fields |= {key: tuple(fields[key]) for key in ("logarithmic", "shift", "outside")}
+    layout = _tables.Layout(**fields)
     edges, *rest = (arrays[i] for i in data["arrays"])
     n = len(layout.axes)
     return _tables.table_class(layout)(edges, tuple(rest[:n]), tuple(rest[n:]), **data["fields"])

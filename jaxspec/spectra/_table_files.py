@@ -32,7 +32,8 @@ def table_from_ogip(
     photons in bin i of the table: over the corners c of the cell in which the parameters lie, with the weights of
     multilinear interpolation (in the logarithm where the file says so), and the additional parameters a_k. Inside a bin
     of the table N(E) is constant, outside it is 0. A multiplicative table holds factors, an exponential one x in
-    exp(-x). With a redshift, N(E) is that at E (1 + z); with a scale s, that at E / s, divided by s.
+    exp(-x). With a redshift, N(E) is that at E (1 + z); with a scale s, that at E / s, divided by s; with both, that at
+    E (1 + z) / s, divided by s.
 
     The file is mapped into memory, not read: what a call needs is read then, and a `Problem` takes all of the table,
     or the part `within` which parameters stay.
@@ -44,8 +45,7 @@ def table_from_ogip(
         name: of the component; by default the file's MODLNAME.
 
     Raises `FileNotFoundError`, `ValueError` for a file that is no table model or has what is not supported (several
-    spectra a row, redshift and scale at once, an additive table that is not 0 outside), `KeyError` for an unknown name
-    in `within`.
+    spectra a row, an additive table that is not 0 outside), `KeyError` for an unknown name in `within`.
 
     **Reference:** Arnaud, OGIP memo 92-009, "The file format for XSPEC table models".
     """
@@ -66,8 +66,6 @@ def _table(hdus: Any, path: str, kind: str | None, name: str | None) -> Any:
     kind = _kind(header, path, kind)
     if header.get("NXFLTEXP", 1) > 1:
         raise ValueError(f"{path} has {header['NXFLTEXP']} spectra for each set of parameters; one is supported")
-    if header.get("REDSHIFT", False) and header.get("ESCALE", False):
-        raise ValueError(f"{path} has both a redshift and a scale of energies, whose order the format leaves open")
     below, above = (float(header.get(key, kind != "additive")) for key in ("LOELIMIT", "HIELIMIT"))
     if kind == "additive" and (below or above):
         raise ValueError(f"{path} is not 0 outside of its energies (LOELIMIT, HIELIMIT), as an additive table must be")
@@ -82,7 +80,7 @@ def _table(hdus: Any, path: str, kind: str | None, name: str | None) -> Any:
         axes,
         tuple(bool(row["METHOD"] == 1) for row in rows[:n_axes]),
         tuple(_parameter(row, units, None) for row in rows[n_axes:]),
-        "z" if header.get("REDSHIFT", False) else "escale" if header.get("ESCALE", False) else "",
+        tuple(name for name, key in (("escale", "ESCALE"), ("z", "REDSHIFT")) if header.get(key, False)),
         (below, above),
     )
     energies, spectra = hdus["ENERGIES"].data, hdus["SPECTRA"].data

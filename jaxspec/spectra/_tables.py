@@ -29,7 +29,7 @@ class Layout:
     axes: tuple[tuple[str, float, Declaration], ...]  # the interpolated parameters, in the order of the table's axes
     logarithmic: tuple[bool, ...]  # interpolated in the logarithm of the parameter
     added: tuple[tuple[str, float, Declaration], ...] = ()  # those that a spectrum is added in proportion to
-    shift: str = ""  # "z": a redshift, "escale": energies multiplied
+    shift: tuple[str, ...] = ()  # "escale": the table's energies are multiplied; "z": a redshift
     outside: tuple[float, float] = (1.0, 1.0)  # the factor below and above the table's energies
 
 
@@ -67,11 +67,9 @@ class AbstractTable(AbstractComponent):
 
     def _stretch(self) -> tuple[Any, Any]:
         """By what energies are multiplied before they are looked up, and what N is multiplied by."""
-        if self.layout.shift == "z":
-            return 1 + self.z, 1.0  # pyright: ignore[reportAttributeAccessIssue]
-        if self.layout.shift == "escale":
-            return 1 / self.escale, 1 / self.escale  # pyright: ignore[reportAttributeAccessIssue]
-        return 1.0, 1.0
+        scale = 1 / self.escale if "escale" in self.layout.shift else 1.0  # pyright: ignore[reportAttributeAccessIssue]
+        stretch = 1 + self.z if "z" in self.layout.shift else 1.0  # pyright: ignore[reportAttributeAccessIssue]
+        return scale * stretch, scale
 
     def _bin_of(self, energy: jax.Array) -> jax.Array:
         where = jnp.searchsorted(jnp.asarray(self.edges), energy, side="right") - 1  # a loop: quick to compile
@@ -146,15 +144,18 @@ def native(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
+_SHIFTS = {
+    "escale": (1.0, Declaration("", (1e-6, math.inf), "factor on the energies of the table", False)),
+    "z": (0.0, Declaration("", (-0.999, math.inf), "redshift", False)),
+}
+
+
 @functools.cache
 def table_class(layout: Layout) -> type[Any]:
     """The component class of tables of this layout; one and the same, so that they share compiled programs."""
     additive = layout.kind == "additive"
     table = {name: (default, declared) for name, default, declared in (*layout.axes, *layout.added)}
-    if layout.shift == "z":
-        table["z"] = (0.0, Declaration("", (-0.999, math.inf), "redshift", False))
-    if layout.shift == "escale":
-        table["escale"] = (1.0, Declaration("", (1e-6, math.inf), "factor on the energies of the table", False))
+    table |= {name: _SHIFTS[name] for name in layout.shift}
     if additive:
         table["norm"] = (1.0, Declaration("", (0.0, math.inf), "factor on the table", True))
     base = AdditiveTable if additive else MultiplicativeTable

@@ -123,6 +123,12 @@ def test_redshift_and_scale_move_the_energies(make):
     assert_allclose(shifted.integral(BINS), rebinned(photons, 1.5 * low, 1.5 * high) / 1.5, rtol=2e-6)
     scaled = table_from_ogip(make(ESCALE=True)).with_fields(kT=0.7, log_tau=0.2, escale=1.3)
     assert_allclose(scaled.integral(BINS), rebinned(photons, low / 1.3, high / 1.3), rtol=2e-6)
+    both = table_from_ogip(make(REDSHIFT=True, ESCALE=True)).with_fields(kT=0.7, log_tau=0.2, z=0.5, escale=1.3)
+    # XSPEC 12.15's `tabint`, of a table with 1, 2 ... photons in (1, 2), (2, 3) ... keV and the parameters 2 and 0.5.
+    xspec_says, at, edges = [2 / 3, 1, 3 / 2], np.array([2.0, 3.0, 4.0, 5.0]), np.arange(1.0, 12.0)
+    assert_allclose(rebinned(edges[:-1], at[:-1] * 1.5 / 2, at[1:] * 1.5 / 2, edges) / 1.5, xspec_says, rtol=1e-12)
+    assert_allclose(both.integral(BINS), rebinned(photons, low * 1.5 / 1.3, high * 1.5 / 1.3) / 1.5, rtol=2e-6)
+    assert list(parameters.declarations(both))[-3:] == ["escale", "z", "norm"]
     assert_allclose(scaled(2.0), table_from_ogip(make()).with_fields(kT=0.7, log_tau=0.2)(2.0 / 1.3) / 1.3, rtol=1e-6)
 
 
@@ -165,7 +171,6 @@ def test_a_part_of_a_table_is_the_table_there(make):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"REDSHIFT": True, "ESCALE": True}, "has both a redshift and a scale of energies"),
         ({"NXFLTEXP": 2}, "has 2 spectra for each set of parameters; one is supported"),
         ({"HIELIMIT": 1.0}, r"is not 0 outside of its energies \(LOELIMIT, HIELIMIT\)"),
         ({"values": VALUES[::-1]}, "are not in order: the last parameter must vary fastest"),
@@ -253,7 +258,7 @@ def test_arrays_that_do_not_fit_are_an_error(arguments, options, message):
 def test_tables_are_fitted_share_programs_and_are_saved(make, tmp_path, compilations):
     response = Response.diagonal(np.geomspace(0.5, 10.0, 31), area=1000.0)
     bins = Bins.of(response.energy_low, response.energy_high)
-    first = table_from_ogip(make())
+    first = table_from_ogip(make(ESCALE=True, REDSHIFT=True))
     truth = first.with_fields(kT=1.6) + GRID.with_fields(index=1.3, norm=0.5)
     counts = np.round(1000 * 100 * np.asarray(truth.integral(bins)))
 
@@ -268,7 +273,11 @@ def test_tables_are_fitted_share_programs_and_are_saved(make, tmp_path, compilat
     at = {name: best.values[name] for name in problem.model.free}
     value = problem.log_likelihood(at)
     with compilations.none():
-        other = problem_of(table_from_ogip(make(columns=(("INTPSPEC", 1.1 * PHOTONS), ("ADDSP001", ADDED)))))
+        other = problem_of(
+            table_from_ogip(
+                make(ESCALE=True, REDSHIFT=True, columns=(("INTPSPEC", 1.1 * PHOTONS), ("ADDSP001", ADDED)))
+            )
+        )
         assert float(other.log_likelihood(at)) != float(value)
     best.save(tmp_path / "best.nc")
     (tmp_path / "table.fits").unlink()
