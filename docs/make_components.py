@@ -157,8 +157,9 @@ def overview() -> str:
 LEFT_OUT = (
     "## Not here",
     "",
-    "- `mekal`, attenuation by the extragalactic background light, spectra of dark matter: they are tables, for",
-    "  which no data are shipped. `table_from_ogip` reads a file of XSPEC's format, `table_from_arrays` arrays.",
+    "- `mekal` is a table, for which no data are shipped: `table_from_ogip` reads a file of XSPEC's format,",
+    "  `table_from_arrays` takes arrays. So is attenuation by the extragalactic background light (`ebl_from_arrays`,",
+    "  astromodels' `EBLattenuation`), and so are spectra of dark matter (`dark_matter_from_arrays`, `DMFitFunction`).",
     "- `pexrav`, `pexmon`: reflection has not been reproduced to 1 %.",
     "- `srcut`: XSPEC's table differs from the integral that `Synchrotron` computes by 1 to 2 % for any cut-off.",
 )

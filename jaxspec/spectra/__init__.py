@@ -55,6 +55,7 @@ from jaxspec.spectra._powerlaws import (
     SuperCutoffPowerLaw,
 )
 from jaxspec.spectra._redistribution import GaussianSmoothing, LorentzSmoothing, PowerLawComptonization
+from jaxspec.spectra._sampled_tables import dark_matter_from_arrays, ebl_from_arrays
 from jaxspec.spectra._scales import Constant, Redshift
 from jaxspec.spectra._synchrotron import Synchrotron
 from jaxspec.spectra._table_files import table_from_ogip
@@ -132,6 +133,8 @@ __all__ = [
     "VelocityShift",
     "VoigtLine",
     "Wabs",
+    "dark_matter_from_arrays",
+    "ebl_from_arrays",
     "from_function",
     "parameter",
     "table_from_arrays",

@@ -25,7 +25,7 @@ class Layout:
     """What of a table is no array: names, defaults and declarations of its parameters, and what its numbers are."""
 
     name: str
-    kind: str  # "additive", "multiplicative" or "exponential": exp(-table)
+    kind: str  # "additive", "multiplicative", "exponential": exp(-table); or see `BASES`
     axes: tuple[tuple[str, float, Declaration], ...]  # the interpolated parameters, in the order of the table's axes
     logarithmic: tuple[bool, ...]  # interpolated in the logarithm of the parameter
     added: tuple[tuple[str, float, Declaration], ...] = ()  # those that a spectrum is added in proportion to
@@ -126,6 +126,13 @@ class MultiplicativeTable(AbstractTable, AbstractMultiplicative):
         return jnp.where(at >= self.edges[-1], above, inside)
 
 
+BASES: dict[str, type[AbstractTable]] = {
+    "additive": AdditiveTable,
+    "multiplicative": MultiplicativeTable,
+    "exponential": MultiplicativeTable,
+}  # and those of `_sampled_tables`
+
+
 def _block(spectra: Any, starts: tuple[Any, ...]) -> jax.Array:
     """The spectra at the corners of the cell that starts there, (2, ..., 2, n); 1 for an axis with one value."""
     sizes = tuple(min(2, size) for size in spectra.shape[:-1])
@@ -158,9 +165,8 @@ def table_class(layout: Layout) -> type[Any]:
     table |= {name: _SHIFTS[name] for name in layout.shift}
     if additive:
         table["norm"] = (1.0, Declaration("", (0.0, math.inf), "factor on the table", True))
-    base = AdditiveTable if additive else MultiplicativeTable
     doc = f"A table of a spectrum ({layout.kind}): {', '.join(table)}."
-    return make_class(layout.name, (base,), table, __name__, doc, layout=layout)
+    return make_class(layout.name, (BASES[layout.kind],), table, __name__, doc, layout=layout)
 
 
 def table_of(layout: Layout, edges: Any, grid: Sequence[Any], spectra: Sequence[Any]) -> Any:
@@ -203,9 +209,7 @@ def table_from_arrays(
     shape = (*map(len, grid), len(edges) - 1)
     if spectra.shape != shape:
         raise ValueError(f"spectra have the shape {spectra.shape}; {list(axes)} and the energy bins make {shape}")
-    for what, values in (("edges", edges), *zip(axes, grid)):
-        if not (np.all(np.isfinite(values)) and np.all(np.diff(values) > 0)):
-            raise ValueError(f"{what} must be finite numbers that rise, got {values}")
+    check_rising(edges=edges, **dict(zip(axes, grid)))
     declared = tuple(
         (axis, float(values[len(values) // 2]), Declaration(units.get(axis, ""), (values[0], values[-1]), axis, True))
         for axis, values in zip(axes, grid)
@@ -222,6 +226,13 @@ def check_kind(kind: str) -> None:
     """Raises `ValueError` for what is no kind of table."""
     if kind not in ("additive", "multiplicative", "exponential"):
         raise ValueError(f"kind is 'additive', 'multiplicative' or 'exponential', got {kind!r}")
+
+
+def check_rising(**arrays: np.ndarray) -> None:
+    """Raises `ValueError` for an array whose numbers do not rise."""
+    for what, values in arrays.items():
+        if not (np.all(np.isfinite(values)) and np.all(np.diff(values) > 0)):
+            raise ValueError(f"{what} must be finite numbers that rise, got {values}")
 
 
 def _check_names(layout: Layout) -> None:
