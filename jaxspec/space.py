@@ -34,7 +34,7 @@ class Space(eqx.Module):
         return cls(finite[0], finite[1], kinds)
 
     def _is(self, kind: str) -> np.ndarray:
-        return np.array([each == kind for each in self.kinds])
+        return np.array([each == kind for each in self.kinds], bool)
 
     def values(self, u: jax.Array) -> jax.Array:
         """The parameters at a point of the space; shape (n,)."""

@@ -22,8 +22,9 @@ from jaxspec.inference._hyper import (
     Local,
     best_hyper,
     coordinates_at,
-    log_population,
+    log_classes,
     members_at,
+    own_of,
     parameters_at,
 )
 from jaxspec.inference._population import cores, entries_of, require_simple
@@ -33,9 +34,12 @@ from jaxspec.populations import Population
 from jaxspec.priors import Priors
 from jaxspec.results._catalogue import observations_of
 from jaxspec.results._population import PopulationPosterior
+from jaxspec.space import Space
 from jaxspec.stack import Stacked, Stacker
 
 if TYPE_CHECKING:
+    from numpyro.distributions import Distribution
+
     from jaxspec.data import Observation
     from jaxspec.sources import Model
 
@@ -43,11 +47,13 @@ if TYPE_CHECKING:
 def sample_population(
     model: Model,
     observations: Sequence[Observation] | Mapping[str, Observation | Sequence[Observation]],
-    population: Mapping[str, Population],
+    population: Mapping[str, Population | tuple[Population, Population]],
     method: NUTS | None = None,
     *,
     key: jax.Array,
     correlated: bool = False,
+    fraction: Distribution | None = None,
+    shared: Sequence[str] = (),
     progress: bool | None = None,
 ) -> PopulationPosterior:
     """Samples what many spectra have in common, together with the parameters of each.
@@ -60,40 +66,48 @@ def sample_population(
     Args:
         model: of each spectrum. Free parameters that are not in `population` need a prior.
         observations: as for `fit_each`.
-        population: how parameters scatter, by their names.
+        population: how parameters scatter, by their names. Two populations are a mixture: each member belongs to the
+            first or to the second, the same for all parameters that have two. The second is the one with the larger
+            mean of the first such parameter, in the order of the model.
         method: settings of NUTS.
         key: a JAX random key; the same key gives the same draws.
-        correlated: whether the parameters that scatter may be correlated (flat prior over correlation matrices).
+        correlated: whether the parameters that scatter may be correlated (flat prior over correlation matrices; the
+            same in both populations of a mixture).
+        fraction: the prior of the fraction of the members in the first population; flat from 0 to 1 by default.
+        shared: free parameters that are the same for all members, like the calibration of their instrument.
         progress: a progress bar; by default on a terminal and in a notebook.
 
     Raises `KeyError` for an unknown parameter, `ValueError` for one that is not free, for a logarithm of one that may
-    be negative, and for a missing prior.
+    be negative, for one that scatters and is shared, for a mixture of a logarithm and a value, and for a missing prior.
 
     **Reference:** on the choice of coordinates Papaspiliopoulos, Roberts & Skoeld 2007, Stat. Sci. 22, 59.
     """
     method = NUTS() if method is None else method
     require_simple(model)
     entries = entries_of(observations)
-    hyper, spread_model = _hyper(model, population, correlated)
+    classes = {name: each if isinstance(each, tuple) else (each,) for name, each in population.items()}
+    hyper, spread_model = _hyper(model, classes, correlated, fraction, shared)
     selected = [[(o, o.selection()) for o in observations_of(entry)] for entry in entries.values()]
     stacker = Stacker(spread_model, *zip(*selected[0]))
     groups = [(jnp.asarray(places), stacked) for places, stacked in stacker.stacks(selected, {})]
     local = _local(groups, hyper, len(entries))
-    start = best_hyper(hyper, local)
-    stacks = tuple(groups)
+    arguments = tuple(groups), hyper, local, best_hyper(hyper, local)
     keys = jax.random.split(key, method.chains)
+    state = _nuts.no_state(lambda *a: _steps.__wrapped__(*a[:-1], method, a[-1], None, True)[0], *arguments, keys[0])
     total = method.chains * (method.warmup + method.draws)
     with progress_bar.bar(total, f"NUTS, {method.chains} chains", progress) as advance:
-        run = functools.partial(_chain, stacks, hyper, local, start, method, advance)
+        run = functools.partial(_chain, arguments, method, state, advance)
         with concurrent.futures.ThreadPoolExecutor(min(cores(), method.chains)) as pool:
             chains = list(pool.map(run, keys))
-    phi, samples, diverging = (np.stack(arrays) for arrays in zip(*chains))
+    phi, samples, in_first, diverging = (np.stack(arrays) for arrays in zip(*chains))
     posterior = PopulationPosterior(
         model=model,
         observations=entries,
-        population=dict(population),
+        population=classes,
         hyper=_natural(hyper, phi),
+        shared=tuple(name for name in model.free if name in shared),
         samples=samples,
+        in_first=in_first.mean(axis=(0, 1)),
         method=method,
         key=np.asarray(jax.random.key_data(key)),
         divergences=int(diverging.sum()),
@@ -103,37 +117,66 @@ def sample_population(
     return posterior
 
 
-def _hyper(model: Model, population: Mapping[str, Population], correlated: bool) -> tuple[Hyper, Model]:
+def _hyper(
+    model: Model,
+    classes: Mapping[str, tuple[Population, ...]],
+    correlated: bool,
+    fraction: Distribution | None,
+    shared: Sequence[str],
+) -> tuple[Hyper, Model]:
     """The hyper-parameters, and the model with priors as wide as the population may be."""
     import numpyro.distributions as dist
 
-    rows = model.parameters
-    if not population:
-        raise ValueError("population={...} says which parameters scatter: give at least one")
-    for name, each in population.items():
-        if name not in rows:
-            raise parameters.unknown(name, rows, "parameter")
-        if not rows[name].free:
-            raise ValueError(f"{name} is {rows[name].state}, so it cannot scatter; model.thaw or unlink it")
-        if each.log and rows[name].bounds[0] < 0:
-            raise ValueError(f"the logarithm of {name} cannot scatter: its bounds {rows[name].bounds} reach below 0")
+    _check(model, classes, shared)
     if any(isinstance(prior, parameters.JointPrior) for prior in model.priors.values()):
         raise ValueError("sample_population knows no joint priors: give each parameter one of its own")
     wide = {}
-    for name, each in population.items():
-        deviation = float(np.sqrt(each.mean.variance + each.width.variance + each.width.mean**2))
-        wide[name] = (dist.LogNormal if each.log else dist.Normal)(float(each.mean.mean), deviation)
+    for name, each in classes.items():
+        deviation = float(np.sqrt(max(c.mean.variance + c.width.variance + c.width.mean**2 for c in each)))
+        family = dist.LogNormal if each[0].log else dist.Normal
+        wide[name] = family(
+            float(np.mean([c.mean.mean for c in each])), deviation + float(np.ptp([c.mean.mean for c in each]))
+        )
     # Unchecked: they may reach beyond the bounds, since they only say where to look.
     spread = model._with(priors={**model.priors, **wide})
     spread.require_priors()
-    members = [name for name in model.free if name in population]
+    members = [name for name in model.free if name in classes]
+    mixed = [i for i, name in enumerate(members) if len(classes[name]) > 1]
+    common = [name for name in model.free if name in shared]
+    by_class = [
+        {i: classes[name][c] for i, name in enumerate(members) if c < len(classes[name])} for c in range(1 + bool(mixed))
+    ]
+    support = np.array([model.parameters[name].support for name in common]).reshape(-1, 2)
     return Hyper(
-        means=Priors.groups({i: population[name].mean for i, name in enumerate(members)}),
-        widths=Priors.groups({i: population[name].width for i, name in enumerate(members)}),
-        log=tuple(population[name].log for name in members),
-        members=tuple(model.free.index(name) for name in members),
+        means=tuple(Priors.groups({i: each.mean for i, each in one.items()}) for one in by_class),
+        widths=tuple(Priors.groups({i: each.width for i, each in one.items()}) for one in by_class),
+        fraction=Priors.groups({0: dist.Uniform(0, 1) if fraction is None else fraction}) if mixed else (),
+        shared_priors=Priors.groups({i: model.priors[name] for i, name in enumerate(common)}),
+        shared_space=Space.between(support[:, 0], support[:, 1]),
+        log=tuple(classes[name][0].log for name in members),
+        members=tuple(map(model.free.index, members)),
+        mixed=tuple(mixed),
+        shared=tuple(map(model.free.index, common)),
         correlated=correlated and len(members) > 1,
     ), spread
+
+
+def _check(model: Model, classes: Mapping[str, tuple[Population, ...]], shared: Sequence[str]) -> None:
+    rows = model.parameters
+    if not classes:
+        raise ValueError("population={...} says which parameters scatter: give at least one")
+    for name in (*classes, *shared):
+        if name not in rows:
+            raise parameters.unknown(name, rows, "parameter")
+        if not rows[name].free:
+            raise ValueError(f"{name} is {rows[name].state}, so it cannot scatter or be shared; thaw or unlink it")
+    for name, each in classes.items():
+        if name in shared:
+            raise ValueError(f"{name} scatters, so it cannot be shared: take it out of population or of shared")
+        if len(each) > 2 or len({c.log for c in each}) > 1:
+            raise ValueError(f"a mixture for {name} is of two populations, both of the value or both of its logarithm")
+        if each[0].log and rows[name].bounds[0] < 0:
+            raise ValueError(f"the logarithm of {name} cannot scatter: its bounds {rows[name].bounds} reach below 0")
 
 
 def _local(groups: Sequence[tuple[jax.Array, Stacked]], hyper: Hyper, total: int) -> Local:
@@ -167,8 +210,9 @@ def _approximation(stacked: Stacked, u: jax.Array, hyper: Hyper) -> tuple[jax.Ar
 def _potential(stacks: Any, hyper: Hyper, local: Local, position: dict[str, jax.Array]) -> jax.Array:
     """Minus the logarithm of the joint density of members and population, in the sampler's coordinates."""
     phi = position["phi"]
-    x, volume = members_at(hyper, local, phi, position["z"])
-    total = hyper.log_prior(phi) + log_population(hyper, phi, x) + volume
+    at = hyper.split(phi)
+    x, volume = members_at(hyper, local, at, position["z"])
+    total = hyper.log_prior(phi) + jnp.sum(jax.scipy.special.logsumexp(log_classes(hyper, at, x), axis=0)) + volume
 
     def member(density: Density, x: jax.Array) -> jax.Array:
         theta, inside = parameters_at(density, hyper, x)
@@ -181,13 +225,12 @@ def _potential(stacks: Any, hyper: Hyper, local: Local, position: dict[str, jax.
 
 
 def _log_prior_of_others(density: Density, hyper: Hyper, theta: jax.Array, x: jax.Array) -> jax.Array:
-    """Of the free parameters that do not scatter, with the volume of their coordinates."""
-    total = jnp.zeros(())
+    """Of a member's own parameters that do not scatter, with the volume of their coordinates."""
+    total, others = jnp.zeros(()), [i for i in own_of(hyper, len(theta)) if i not in hyper.members]
     for group in density.priors:
         for place, i in enumerate(group.members):
-            if i not in hyper.members:
+            if i in others:
                 total = total + group.distribution([numbers[place] for numbers in group.numbers]).log_prob(theta[i])
-    others = [i for i in range(len(theta)) if i not in hyper.members]
     if others:
         slope = jax.jvp(density.space.values, (x,), (jnp.ones_like(x),))[1]
         total = total + jnp.sum(jnp.log(jnp.abs(slope[jnp.array(others)])))
@@ -204,22 +247,24 @@ def _steps(stacks: Any, hyper: Hyper, local: Local, start: Any, settings: NUTS, 
         return _potential(stacks, hyper, local, {"z": position["z"], "phi": centre + scale @ position["phi"]})
 
     first_of, step = _nuts.sampler(potential, settings)
-    first = first_of({"z": jnp.zeros_like(local.linear), "phi": jnp.zeros_like(centre)}, key)
+    many, n = local.linear.shape
+    first = first_of({"z": jnp.zeros((many, len(own_of(hyper, n)))), "phi": jnp.zeros_like(centre)}, key)
     state = first if state is None else jax.tree.map(lambda a, b: jnp.where(begin, a, b), first, state)
 
     def body(state: Any, _: Any) -> Any:
         state = step(state)
         phi = centre + scale @ state.z["phi"]
-        x, _ = members_at(hyper, local, phi, state.z["z"])
-        return state, (phi, x, state.diverging)
+        at = hyper.split(phi)
+        x, _ = members_at(hyper, local, at, state.z["z"])
+        return state, (phi, x, jax.nn.softmax(log_classes(hyper, at, x), axis=0)[0], state.diverging)
 
-    state, (phi, x, diverging) = jax.lax.scan(body, state, length=_nuts.STEPS)
+    state, (phi, x, in_first, diverging) = jax.lax.scan(body, state, length=_nuts.STEPS)
     values: Any = None
     for places, stacked in stacks:
         own = stacked.each(lambda d, x: _all_values(d, hyper, x), jnp.moveaxis(x[:, places], 1, 0))
         values = jnp.zeros((x.shape[1], *own.shape[1:])) if values is None else values
         values = values.at[places].set(own)
-    return state, (phi, jnp.moveaxis(values, 0, 1), diverging)
+    return state, (phi, jnp.moveaxis(values, 0, 1), in_first, diverging)
 
 
 def _all_values(density: Density, hyper: Hyper, x: jax.Array) -> jax.Array:
@@ -227,20 +272,18 @@ def _all_values(density: Density, hyper: Hyper, x: jax.Array) -> jax.Array:
     return jax.vmap(lambda each: density.layout.all_values(parameters_at(density, hyper, each)[0]))(x)
 
 
-def _chain(stacks: Any, hyper: Hyper, local: Local, start: Any, settings: NUTS, advance: Any, key: jax.Array) -> Any:
-    arguments = stacks, hyper, local, start
-    state = _nuts.no_state(lambda *a: _steps.__wrapped__(*a[:-1], settings, a[-1], None, True)[0], *arguments, key)
+def _chain(arguments: Any, settings: NUTS, state: Any, advance: Any, key: jax.Array) -> Any:
     return _nuts.in_chunks(
         lambda state, begin: _steps(*arguments, settings, key, state, begin), state, settings, advance
     )
 
 
 def _natural(hyper: Hyper, phi: np.ndarray) -> dict[str, np.ndarray]:
-    """Means, widths and correlations, each (chains, draws, ...), from the vectors of hyper-parameters."""
+    """The hyper-parameters by name, each (chains, draws, ...), from their vectors."""
 
-    def one(phi: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        mean, width, factor, _ = hyper.split(phi)
-        return mean, width, factor @ factor.T
+    def one(phi: jax.Array) -> tuple[jax.Array, ...]:
+        at = hyper.split(phi)
+        return at.mean, at.width, at.fraction, at.factor @ at.factor.T, hyper.shared_space.values(at.shared)
 
     found = jax.jit(jax.vmap(jax.vmap(one)))(phi)
-    return dict(zip(("mean", "width", "correlation"), map(np.asarray, found)))
+    return dict(zip(("mean", "width", "fraction", "correlation", "shared"), map(np.asarray, found)))

@@ -79,20 +79,28 @@ def population(
     values: np.ndarray,
     mean: np.ndarray,
     width: np.ndarray,
+    fraction: np.ndarray,
     *,
     label: str,
     log: bool,
     figsize: tuple[float, float] | None,
 ) -> Picture:
-    """A histogram of members' values, and normal distributions of these means and widths, (n_draws,), on top."""
+    """A histogram of members' values, and sums of normal distributions on top.
+
+    Of each, `mean`, `width` and `fraction`, (n_classes, n_draws).
+    """
     figure = Picture(figsize=figsize or (5.6, 4.2), layout="constrained")
     ax = figure.add_subplot()
     x = np.log(values) if log else values
-    low, high = min(x.min(), np.median(mean - 3.2 * width)), max(x.max(), np.median(mean + 3.2 * width))
+    low, high = (
+        min(x.min(), *np.median(mean - 3.2 * width, axis=1)),
+        max(x.max(), *np.median(mean + 3.2 * width, axis=1)),
+    )
     grid = np.linspace(low, high, 200)
-    thinned = slice(None, None, max(1, len(mean) // 2000))
-    away = (grid - mean[thinned, None]) / width[thinned, None]
-    density = np.exp(-0.5 * away**2) / (np.sqrt(2 * np.pi) * width[thinned, None])
+    thinned = slice(None, None, max(1, mean.shape[1] // 2000))
+    mean, width, fraction = (array[:, thinned, None] for array in (mean, width, fraction))
+    parts = fraction * np.exp(-0.5 * ((grid - mean) / width) ** 2) / (np.sqrt(2 * np.pi) * width)
+    density = parts.sum(axis=0)
     bins = np.linspace(low, high, int(np.clip(2 * np.sqrt(len(x)), 8, 60)) + 1)
     scale = len(x) * (bins[1] - bins[0])
     draw = np.exp if log else np.asarray

@@ -31,9 +31,13 @@ class PopulationPosterior:
 
     model: Model
     observations: Mapping[str, Any]
-    population: Mapping[str, Population]
-    hyper: Mapping[str, np.ndarray]  # "mean", "width" (chains, draws, n), "correlation" (chains, draws, n, n)
+    population: Mapping[str, tuple[Population, ...]]  # one, or two of a mixture
+    # By name, each (chains, draws, ...): "mean", "width" (n_classes, n), "fraction" (n_classes,), "correlation" (n, n),
+    # "shared" (n_shared,).
+    hyper: Mapping[str, np.ndarray]
+    shared: tuple[str, ...]
     samples: np.ndarray  # of all parameters of all members, (chains, draws, n_members, n_parameters)
+    in_first: np.ndarray  # the probability that each member belongs to the first class, (n_members,)
     method: NUTS
     key: np.ndarray
     divergences: int
@@ -62,42 +66,58 @@ class PopulationPosterior:
             statistics={"divergences": self.divergences},
         )
 
-    def draws(self, name: str, what: str = "mean") -> np.ndarray:
+    def draws(self, name: str, what: str = "mean", second: bool = False) -> np.ndarray:
         """Draws of the "mean" or "width" of a parameter (of its logarithm where that scatters), (n_draws,).
 
-        Raises `KeyError` for a parameter that does not scatter.
+        Of the first population of a mixture, or of the `second`. Raises `KeyError` for a parameter that does not
+        scatter.
         """
-        return self._chains(name, what).reshape(-1)
+        return self._chains(name, what, int(second)).reshape(-1)
 
-    def _chains(self, name: str, what: str) -> np.ndarray:
+    def _chains(self, name: str, what: str, place: int) -> np.ndarray:
         if name not in self.scattering:
             raise parameters.unknown(name, self.scattering, "scattering parameter")
-        return self.hyper[what][..., self.scattering.index(name)]
+        return self.hyper[what][..., min(place, self._n_classes - 1), self.scattering.index(name)]
 
-    def hyper_table(self, level: float = 0.68) -> Any:
-        """Means, widths and correlations: median and interval, R-hat and effective number of draws; a pandas table."""
-        import pandas as pd
-        from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
+    @property
+    def _n_classes(self) -> int:
+        return self.hyper["fraction"].shape[-1]
 
+    def _hyper_chains(self) -> dict[str, np.ndarray]:
+        """Each row of the table of hyper-parameters, (chains, draws)."""
         rows = {}
         for name in self.scattering:
-            shown = f"ln {name}" if self.population[name].log else name
-            for what in ("mean", "width"):
-                rows[f"{what} of {shown}"] = self._chains(name, what)
+            classes = self.population[name]
+            shown = f"ln {name}" if classes[0].log else name
+            for place, order in enumerate(("", "second ")[: len(classes)]):
+                for what in ("mean", "width"):
+                    rows[f"{order}{what} of {shown}"] = self._chains(name, what, place)
+        if self._n_classes > 1:
+            rows["fraction of the first"] = self.hyper["fraction"][..., 0]
         names = self.scattering
         if np.any(self.hyper["correlation"] != np.eye(len(names))):
             for i, first in enumerate(names):
                 for j in range(i):
                     rows[f"correlation of {names[j]}, {first}"] = self.hyper["correlation"][..., i, j]
+        return rows | {name: self.hyper["shared"][..., i] for i, name in enumerate(self.shared)}
+
+    def hyper_table(self, level: float = 0.68) -> Any:
+        """Means, widths, correlations, fraction, shared parameters: median, interval, R-hat, ESS; a pandas table."""
+        import pandas as pd
+        from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
+
         table = {}
-        for row, chains in rows.items():
+        for row, chains in self._hyper_chains().items():
             low, high = interval_of(chains.reshape(-1), level)
             numbers = np.median(chains), low, high, split_gelman_rubin(chains), effective_sample_size(chains)
             table[row] = dict(zip(("median", "low", "high", "r_hat", "ess"), map(float, numbers)))
         return pd.DataFrame.from_dict(table, orient="index")
 
     def table(self) -> Any:
-        """Median and standard deviation of each member's free and linked parameters, as a pandas table."""
+        """Median and standard deviation of each member's free and linked parameters, as a pandas table.
+
+        Of a mixture, "in first" is the probability that the member belongs to the first population.
+        """
         import pandas as pd
 
         columns = {}
@@ -105,6 +125,8 @@ class PopulationPosterior:
             if row.free or row.link is not None:
                 columns[name] = np.median(self.samples[..., i], axis=(0, 1))
                 columns[f"{name} error"] = np.std(self.samples[..., i], axis=(0, 1))
+        if self._n_classes > 1:
+            columns["in first"] = self.in_first
         return pd.DataFrame(columns, index=pd.Index(list(self.observations), name="spectrum"))
 
     @property
@@ -124,12 +146,16 @@ class PopulationPosterior:
         from jaxspec.plots._history import population
         from jaxspec.plots._style import with_unit
 
-        mean, width = self.draws(name), self.draws(name, "width")
+        classes = range(self._n_classes)
+        mean, width = (
+            np.stack([self._chains(name, what, c).reshape(-1) for c in classes]) for what in ("mean", "width")
+        )
+        fraction = self.hyper["fraction"].reshape(-1, self._n_classes).T
         index = list(self.model.parameters).index(name)
         values = np.median(self.samples[..., index], axis=(0, 1))
         label = name if len(self.model.sources) > 1 else name.split(".", 1)[1]
         label = with_unit(label, self.model.parameters[name].unit)
-        return population(values, mean, width, label=label, log=self.population[name].log, figsize=figsize)
+        return population(values, mean, width, fraction, label=label, log=self.population[name][0].log, figsize=figsize)
 
     def __repr__(self) -> str:
         lines = [f"Population of {len(self)} spectra", *(f"! {trouble}" for trouble in self.troubles), ""]

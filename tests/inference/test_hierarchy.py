@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
 from jaxspec import (
     NUTS,
+    Calibration,
     Model,
     Observation,
     PointSource,
@@ -23,6 +25,7 @@ from jaxspec import (
 )
 from jaxspec.inference import _hyper
 from jaxspec.priors import Priors
+from jaxspec.space import Space
 from jaxspec.spectra import PowerLaw
 
 K, INDEX = "src.powerlaw.K", "src.powerlaw.index"
@@ -110,13 +113,61 @@ def test_many_counts_of_few_members_give_the_textbook_posterior():
     assert_allclose(high - low, 2 * 1.0909 * scale, rtol=0.1)  # t with 6 degrees of freedom at 84 %: 1.0909
 
 
+def test_a_mixture_and_a_calibration_that_all_share_are_recovered():
+    # Counts in 8 bins of 1 keV, drawn here: integrals of K E^index, seen by two instruments of 1 cm2, one off by 0.85.
+    rng, edges, many, factor, fraction = np.random.default_rng(3), np.arange(1.0, 10.0), 60, 0.85, 0.3
+    first = rng.random(many) < fraction
+    index = np.where(first, rng.normal(-2.6, 0.15, many), rng.normal(-1.4, 0.25, many))
+    scale = np.exp(rng.normal(5, 0.5, many))
+    power = index[:, None] + 1
+    expected = scale[:, None] * (edges[1:] ** power - edges[:-1] ** power) / power
+    response = Response.diagonal(edges)
+    seen = {
+        str(i): [
+            Observation(rng.poisson(off * each), response, 1.0, name=name) for name, off in (("a", 1.0), ("b", factor))
+        ]
+        for i, each in enumerate(expected)
+    }
+    model = Model(PointSource("src", PowerLaw(K=100.0, index=-2)), Calibration("b")).thaw("b.calibration.factor")
+    model = model.with_priors({"b.calibration.factor": dist.LogNormal(0, 0.5)})
+    one = Population(dist.Normal(-2, 1), dist.HalfNormal(0.5))
+    scatter = {K: Population(dist.Normal(5, 2), dist.HalfNormal(1), log=True), INDEX: (one, one)}
+    method = NUTS(draws=400, warmup=300, chains=2)
+    found = sample_population(
+        model, seen, scatter, method, key=jax.random.key(0), shared=["b.calibration.factor"], fraction=dist.Beta(2, 2)
+    )
+    table = found.hyper_table()
+    truth = {
+        f"mean of ln {K}": 5,
+        f"width of ln {K}": 0.5,
+        f"mean of {INDEX}": -2.6,
+        f"width of {INDEX}": 0.15,
+        f"second mean of {INDEX}": -1.4,
+        f"second width of {INDEX}": 0.25,
+        "fraction of the first": first.mean(),
+        "b.calibration.factor": factor,
+    }
+    assert list(table.index) == list(truth)
+    pulls = (table["median"] - pd.Series(truth)) / (0.5 * (table["high"] - table["low"]))
+    assert (abs(pulls) < 3.5).all()
+    # Counts of b alone tell the factor to 1 / sqrt(counts of b), those of a add as much again.
+    least = np.sqrt(1 / expected.sum() + 1 / (factor * expected.sum())) * factor
+    row = table.loc["b.calibration.factor"]
+    assert_allclose(0.5 * (row["high"] - row["low"]), least, rtol=0.15)
+    assert len(np.unique(found["0"].draws("b.calibration.factor") - found["7"].draws("b.calibration.factor"))) == 1
+    assert np.mean((found.table()["in first"] > 0.5) == first) > 0.95
+    assert found.draws(INDEX, second=True).mean() > found.draws(INDEX).mean()
+    assert found.plot_population(INDEX).axes
+
+
 def test_the_prior_of_correlations_is_flat():
     # The integral of a flat density over 3 x 3 correlation matrices is pi^2 / 2 (Joe 2006, J. Multiv. Anal. 97, 2177).
     one = Priors.groups(dict.fromkeys(range(3), dist.Normal(0, 1)))
-    hyper = _hyper.Hyper(one, one, (False,) * 3, (0, 1, 2), True)
+    nothing = Space.between(np.zeros(0), np.zeros(0))
+    hyper = _hyper.Hyper((one,), (one,), (), (), nothing, (False,) * 3, (0, 1, 2), (), (), True)
     grid = np.linspace(-6, 6, 41)
     points = np.stack(np.meshgrid(grid, grid, grid), axis=-1).reshape(-1, 3)
-    volumes = jax.vmap(lambda p: hyper.split(jnp.concatenate([jnp.zeros(6), p]))[3])(points)
+    volumes = jax.vmap(lambda p: hyper.split(jnp.concatenate([jnp.zeros(6), p])).volume)(points)
     assert_allclose(np.sum(np.exp(volumes)) * (grid[1] - grid[0]) ** 3, np.pi**2 / 2, rtol=1e-3)
 
 
@@ -128,12 +179,16 @@ def test_wrong_populations_are_told(model, observations):
         run({})
     with pytest.raises(KeyError, match="no parameter is called"):
         run({"src.powerlaw.k": SCATTER[K]})
-    with pytest.raises(ValueError, match="is frozen, so it cannot scatter"):
+    with pytest.raises(ValueError, match="is frozen, so it cannot scatter or be shared"):
         run({"src.powerlaw.pivot": SCATTER[K]})
     with pytest.raises(ValueError, match=r"src\.powerlaw\.index cannot scatter: its bounds .* reach below 0"):
         run({INDEX: SCATTER[K]})
     with pytest.raises(ValueError, match=r"no prior for src\.powerlaw\.K"):
         run({INDEX: SCATTER[INDEX]})
+    with pytest.raises(ValueError, match="scatters, so it cannot be shared"):
+        sample_population(model, observations[:2], SCATTER, key=jax.random.key(0), shared=[K])
+    with pytest.raises(ValueError, match="is of two populations, both of the value or both of its logarithm"):
+        run({K: (SCATTER[K], SCATTER[INDEX])})
     with pytest.raises(TypeError, match="the mean needs a prior"):
         Population(0.0, dist.HalfNormal(1))
     with pytest.raises(ValueError, match="the prior of a width must be zero below 0"):
