@@ -42,7 +42,7 @@ class Problem:
     def __init__(self, model: Model, observations: Observation | Sequence[Observation]) -> None:
         given = observations if isinstance(observations, Sequence) else (observations,)
         self.model, self.observations = model, with_background_regions(given)
-        _check(model, self.observations)
+        check(model, self.observations)
         self.selections = tuple(observation.selection() for observation in self.observations)
         self.names = model.free
         self.start = np.array([float(model.values[name]) for name in self.names])
@@ -189,7 +189,8 @@ def _bins(packed: Packed, theta: jax.Array) -> tuple[list[jax.Array], list[jax.A
     return density.split(expected), density.split(density.statistic_per_bin(expected))
 
 
-def _check(model: Model, observations: tuple[Observation, ...]) -> None:
+def check(model: Model, observations: tuple[Observation, ...]) -> None:
+    """Raises what `Problem` raises for observations that do not belong to the model."""
     if not observations:
         raise ValueError("a problem needs at least one observation")
     names = [observation.name for observation in observations]

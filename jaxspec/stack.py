@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxspec.calibration import Effects
+from jaxspec.calibration import Effects, Shift, channel_order
+from jaxspec.data import region_ratio, with_background_regions
 from jaxspec.density import STATISTICS, Density, Fitted, Layout, Packed
 from jaxspec.folding import AbstractFold, DenseFold, fitted_matrix, fold_of, photon_range
+from jaxspec.priors import Priors
+from jaxspec.problem import check
 from jaxspec.quadrature import Bins
+from jaxspec.space import Space
 from jaxspec.terms import Term, effects_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from jaxspec.data import Observation, Selection
+    from jaxspec.data import Observation, Response, Selection
     from jaxspec.sources import Model
 
 _ENOUGH_TO_SHARE = 64  # spectra of one response: with fewer, responses are stacked rather than taken one after another
@@ -109,14 +113,14 @@ def with_data(density: Density, data: Sequence[tuple[np.ndarray, ...]]) -> Stack
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Folding:
-    """How the fitted bins of an observation see photons: of all observations with the same response and bins."""
+    """How bins or channels see photons: of all observations with the same response and bins."""
 
     matrix: csr_array
     low: np.ndarray
     high: np.ndarray
 
     @functools.cached_property
-    def n_bins(self) -> int:
+    def n_rows(self) -> int:
         return self.matrix.shape[0]  # pyright: ignore[reportOptionalSubscript]
 
     @functools.cached_property
@@ -124,83 +128,120 @@ class _Folding:
         return len(Bins.fine_enough(self.low, self.high).energy)
 
 
-class _Seen(NamedTuple):
-    """An observation as numbers."""
+class _SeenTerm(NamedTuple):
+    """What an observation sees of some spectra."""
 
     folding: _Folding
+    spectra: tuple[int, ...]
+    effects: Effects | None
+    shift: Shift | None  # of a gain, which needs all channels
+
+    @property
+    def n_rows(self) -> int:
+        """Of the matrix, with those that are not there."""
+        return self.folding.n_rows if self.shift is not None else padded(self.folding.n_rows)
+
+    def kind(self) -> tuple:
+        """What must agree in terms that are stacked."""
+        return self.spectra, self.effects, self.n_rows, padded(len(self.folding.low)), self.folding.order
+
+
+class Seen(NamedTuple):
+    """An observation as numbers."""
+
+    terms: tuple[_SeenTerm, ...]
     data: tuple[np.ndarray, ...]
     statistic: str
     exposure: float
-    sources: tuple[int, ...]
-    effects: Effects | None
+
+    @property
+    def n_bins(self) -> int:
+        """How many bins are fitted."""
+        return len(self.data[0])
 
     def kind(self) -> tuple:
         """What must agree in observations that are stacked."""
-        shape = padded(self.folding.n_bins), padded(len(self.folding.low)), self.folding.order
-        return self.statistic, tuple(array.shape[1:] for array in self.data), self.sources, self.effects, shape
+        shapes = tuple(array.shape[1:] for array in self.data)
+        return self.statistic, shapes, padded(self.n_bins), tuple(term.kind() for term in self.terms)
 
 
 class Stacker:
-    """Stacks the densities of one model and many spectra.
+    """Stacks the densities of one model and many spectra."""
 
-    Args:
-        model: what all are fitted with.
-        observations, selections: of one of them.
-    """
-
-    def __init__(self, model: Model, observations: Sequence[Observation], selections: Sequence[Selection]) -> None:
+    def __init__(self, model: Model) -> None:
+        rows = model.parameters
+        support = np.array([rows[name].support for name in model.free])
         self.model = model
-        self.known = [source.name for source in model.sources]
-        self.names = list(model.parameters)
-        self.template = Density.of(model, observations, selections)
+        self.sources = tuple(range(len(model.sources)))
+        self.known = {member.name: place for place, member in enumerate((*model.sources, *model.backgrounds))}
+        self.names = list(rows)
+        self.layout = Layout.of(model)
+        self.space = Space.between(support[:, 0], support[:, 1])
+        self.priors = Priors.groups([rows[name].prior for name in model.free])
         self.foldings: dict[tuple, tuple[Any, _Folding]] = {}
 
     def stacks(
-        self, entries: Sequence[Sequence[tuple[Observation, Selection]]], values: Mapping[str, np.ndarray]
+        self, entries: Sequence[tuple[Seen, ...]], values: Mapping[str, np.ndarray]
     ) -> Iterator[tuple[np.ndarray, Stacked]]:
         """Stacks of those that have the same structure, with their places among the `entries`.
 
         Args:
-            entries: the observations of each spectrum, with what is selected of them.
+            entries: what is `seen` of each spectrum.
             values: of parameters, one for each spectrum, by name: where fits start, where frozen ones are held.
         """
-        seen = [tuple(self._seen(*pair) for pair in entry) for entry in entries]
         kinds: dict[tuple, list[int]] = {}
-        for i, entry in enumerate(seen):
+        for i, entry in enumerate(entries):
             kinds.setdefault(tuple(each.kind() for each in entry), []).append(i)
         for places in kinds.values():
-            for group in _sharing(seen, places):
+            for group in _sharing(entries, places):
                 columns = {name: column[group] for name, column in values.items()}
-                yield group, self._stack([seen[i] for i in group], columns)
+                yield group, self._stack([entries[i] for i in group], columns)
 
-    def _seen(self, observation: Observation, selection: Selection) -> _Seen:
-        sources = self.known if observation.sources is None else observation.sources
-        return _Seen(
-            folding=self._folding(observation, selection),
-            data=tuple(map(np.asarray, STATISTICS[selection.statistic].data(selection))),
-            statistic=selection.statistic,
-            exposure=float(selection.exposure),
-            sources=tuple(self.known.index(name) for name in sources),
-            effects=effects_of(self.model, observation.name),
-        )
+    def seen(self, observations: Sequence[Observation]) -> tuple[Seen, ...]:
+        """The observations of a spectrum as numbers; raises what `Problem` raises for them."""
+        whole = with_background_regions(observations)
+        check(self.model, whole)
+        return tuple(self._seen(observation, observation.selection()) for observation in whole)
 
-    def _folding(self, observation: Observation, selection: Selection) -> _Folding:
-        response = observation.response
-        key = id(response), selection.groups.tobytes(), selection.area_scale.tobytes()
+    def _seen(self, observation: Observation, selection: Selection) -> Seen:
+        terms = []
+        sources = self.sources if observation.sources is None else tuple(self.known[n] for n in observation.sources)
+        response, area_scale = observation.response, selection.area_scale
+        if sources:
+            effects, shift = effects_of(self.model, observation.name), None
+            if effects is not None and effects.gain:
+                shift = Shift.of(response, selection, observation.name)
+            folding = self._folding(response, selection, shift is not None)
+            terms.append(_SeenTerm(folding, sources, effects, shift))
+        for name, response in observation.background_models:
+            inside = dataclasses.replace(selection, area_scale=area_scale * region_ratio(observation))
+            terms.append(_SeenTerm(self._folding(response, inside, False), (self.known[name],), None, None))
+        data = tuple(map(np.asarray, STATISTICS[selection.statistic].data(selection)))
+        return Seen(tuple(terms), data, selection.statistic, float(selection.exposure))
+
+    def _folding(self, response: Response, selection: Selection, all_channels: bool) -> _Folding:
+        fitted = b"" if all_channels else selection.groups.tobytes() + selection.area_scale.tobytes()
+        key = id(response), fitted
         if key not in self.foldings:
             if len(self.foldings) >= 4 * _ENOUGH_TO_SHARE:
                 self.foldings.clear()
-            matrix = fitted_matrix(response, selection)
+            matrix = response.matrix[channel_order(response)] if all_channels else fitted_matrix(response, selection)
             used = photon_range(matrix)
             folding = _Folding(matrix[:, used], response.energy_low[used], response.energy_high[used])
             self.foldings[key] = response, folding  # the response is kept, so that no other gets its id
         return self.foldings[key][1]
 
-    def _stack(self, entries: list[tuple[_Seen, ...]], values: Mapping[str, np.ndarray]) -> Stacked:
+    def _stack(self, entries: list[tuple[Seen, ...]], values: Mapping[str, np.ndarray]) -> Stacked:
         columns = list(zip(*entries))  # by observation
-        sizes = tuple(padded(column[0].folding.n_bins) for column in columns)
+        sizes = tuple(padded(column[0].n_bins) for column in columns)
+        by_term = [
+            (i, [seen.terms[k] for seen in column])
+            for i, column in enumerate(columns)
+            for k in range(len(column[0].terms))
+        ]
+        exposures = [_Rows(np.array([seen.exposure for seen in column])) for column in columns]
         grids, grid_of = [], []
-        for column in columns:
+        for _, column in by_term:
             same = [i for i, other in enumerate(grids) if _same_grids(other, column)]
             grid_of.append(same[0] if same else len(grids))
             if not same:
@@ -208,28 +249,31 @@ class Stacker:
         fitted = _fitted(columns, sizes)
         density = Density(
             layout=self._layout(len(entries), values),
-            space=self.template.space,
-            priors=self.template.priors,
+            space=self.space,
+            priors=self.priors,
             grids=tuple(_grid(column) for column in grids),
-            folds=tuple(_fold(column, size) for column, size in zip(columns, sizes)),
-            terms=tuple(_term(i, column) for i, column in enumerate(columns)),
+            folds=tuple(_fold(column) for _, column in by_term),
+            terms=tuple(
+                Term(exposures[i], _shift(column, sizes[i]), i, place, column[0].spectra, column[0].effects)  # pyright: ignore[reportArgumentType]
+                for place, (i, column) in enumerate(by_term)
+            ),
             fitted=fitted,
             saturated=np.zeros(1),  # pyright: ignore[reportArgumentType]
             sizes=sizes,
             grid_of=tuple(grid_of),
         )
-        real = np.array([[each.folding.n_bins for each in entry] for entry in entries])
+        real = np.array([[each.n_bins for each in entry] for entry in entries])
         data = [(group.statistic, tuple(rows.array for rows in group.data)) for group in fitted]  # pyright: ignore[reportAttributeAccessIssue]
         there = [np.concatenate([np.arange(sizes[i]) < real[:, i, None] for i in g.members], axis=1) for g in fitted]
         return Stacked(density, _saturated(data, there), real.sum(axis=1))
 
     def _layout(self, n: int, values: Mapping[str, np.ndarray]) -> Layout:
         if not values:
-            return self.template.layout
-        table = np.tile(np.asarray(self.template.layout.values), (n, 1))
+            return self.layout
+        table = np.tile(np.asarray(self.layout.values), (n, 1))
         for name, column in values.items():
             table[:, self.names.index(name)] = column
-        return dataclasses.replace(self.template.layout, values=_Rows(table))
+        return dataclasses.replace(self.layout, values=_Rows(table))
 
 
 def padded(n: int) -> int:
@@ -238,21 +282,21 @@ def padded(n: int) -> int:
     return -(-n // step) * step
 
 
-def _sharing(seen: list[tuple[_Seen, ...]], places: list[int]) -> list[np.ndarray]:
+def _sharing(seen: Sequence[tuple[Seen, ...]], places: list[int]) -> list[np.ndarray]:
     """Those with the same responses apart, where that leaves enough of them together: a product of matrices is fast."""
     groups: dict[tuple, list[int]] = {}
     for i in places:
-        groups.setdefault(tuple(id(each.folding) for each in seen[i]), []).append(i)
+        groups.setdefault(tuple(id(term.folding) for each in seen[i] for term in each.terms), []).append(i)
     large = [group for group in groups.values() if len(group) >= _ENOUGH_TO_SHARE or len(groups) == 1]
     rest = [i for group in groups.values() if not any(group is other for other in large) for i in group]
     return [np.array(group) for group in (*large, sorted(rest)) if len(group)]
 
 
-def _is_shared(column: Sequence[_Seen]) -> bool:
+def _is_shared(column: Sequence[_SeenTerm]) -> bool:
     return all(each.folding is column[0].folding for each in column)
 
 
-def _same_grids(first: Sequence[_Seen], second: Sequence[_Seen]) -> bool:
+def _same_grids(first: Sequence[_SeenTerm], second: Sequence[_SeenTerm]) -> bool:
     return all(
         a.folding is b.folding
         or (np.array_equal(a.folding.low, b.folding.low) and np.array_equal(a.folding.high, b.folding.high))
@@ -260,7 +304,7 @@ def _same_grids(first: Sequence[_Seen], second: Sequence[_Seen]) -> bool:
     )
 
 
-def _grid(column: Sequence[_Seen]) -> Bins:
+def _grid(column: Sequence[_SeenTerm]) -> Bins:
     if _is_shared(column):
         return Bins.fine_enough(column[0].folding.low, column[0].folding.high)
     n = padded(max(len(each.folding.low) for each in column))
@@ -274,12 +318,23 @@ def _grid(column: Sequence[_Seen]) -> Bins:
     return jax.tree.map(lambda *arrays: _Rows(np.stack([np.asarray(array) for array in arrays])), *bins)
 
 
-def _term(i: int, column: Sequence[_Seen]) -> Term:
-    exposures = _Rows(np.array([each.exposure for each in column]))
-    return Term(exposures, None, i, i, column[0].sources, column[0].effects)  # pyright: ignore[reportArgumentType]
+def _shift(column: Sequence[_SeenTerm], size: int) -> Shift | None:
+    shifts = [each.shift for each in column if each.shift is not None]
+    if not shifts:
+        return None
+    n = padded(max(len(shift.low) for shift in shifts))
+
+    def rows(name: str) -> Any:
+        # A channel that is not there has no width, so it holds no counts.
+        arrays = [np.asarray(getattr(shift, name)) for shift in shifts]
+        return _Rows(np.stack([np.pad(array, (0, n - len(array))) for array in arrays]))
+
+    edges: Any = _Rows(np.stack([np.asarray(shift.edges) for shift in shifts]))
+    return Shift(edges, rows("low"), rows("high"), rows("bins"), rows("area_scale"), size)
 
 
-def _fold(column: Sequence[_Seen], size: int) -> AbstractFold:
+def _fold(column: Sequence[_SeenTerm]) -> AbstractFold:
+    size = column[0].n_rows
     if _is_shared(column):
         matrix = column[0].folding.matrix.copy()
         matrix.resize(size, matrix.shape[1])  # pyright: ignore[reportOptionalSubscript]
@@ -287,11 +342,11 @@ def _fold(column: Sequence[_Seen], size: int) -> AbstractFold:
     n = padded(max(len(each.folding.low) for each in column))
     matrices = np.zeros((len(column), size, n))
     for stored, each in zip(matrices, column):
-        stored[: each.folding.n_bins, : len(each.folding.low)] = each.folding.matrix.toarray()
+        stored[: each.folding.n_rows, : len(each.folding.low)] = each.folding.matrix.toarray()
     return DenseFold(_Rows(matrices))  # pyright: ignore[reportArgumentType]
 
 
-def _fitted(columns: list[tuple[_Seen, ...]], sizes: tuple[int, ...]) -> tuple[Fitted, ...]:
+def _fitted(columns: list[tuple[Seen, ...]], sizes: tuple[int, ...]) -> tuple[Fitted, ...]:
     kinds = [column[0].kind()[:2] for column in columns]
     groups = []
     for kind in sorted(set(kinds)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ def response_for(observation: Observation, given: Any) -> Response:
     return given
 
 
+@functools.lru_cache(maxsize=64)  # so that spectra of one response share this one, too
 def over_channels(response: Response) -> Response:
     """A response of 1 from the nominal energies of each channel to that channel: no instrument in between."""
     from scipy import sparse

@@ -18,16 +18,16 @@ from jaxspec.inference._task import Task, fluxes_at
 from jaxspec.inference._together import climb_many, from_many_starts, in_pieces, present_point
 from jaxspec.results._catalogue import observations_of
 from jaxspec.results._rows import FitRows, Rows
+from jaxspec.space import Space
 from jaxspec.stack import Stacked, Stacker
 
 
 def run_chunk(task: Task) -> Rows:
     """Fits or samples the spectra of a chunk."""
-    entries, trouble = [], []
+    stacker, entries, trouble = Stacker(task.model), [], []
     for entry in task.entries:
         try:
-            observations = observations_of(entry)
-            entries.append([(observation, observation.selection()) for observation in observations])
+            entries.append(stacker.seen(observations_of(entry)))
             trouble.append("")
         except Exception as error:  # whatever is wrong with one spectrum must not stop the others
             entries.append(None)
@@ -36,21 +36,21 @@ def run_chunk(task: Task) -> Rows:
     good = np.array([i for i, entry in enumerate(entries) if entry is not None], int)
     if len(good):
         values = {name: column[good] for name, column in task.values.items()}
-        stacker = Stacker(task.model, *zip(*entries[good[0]]))
         for group, stacked in stacker.stacks([entries[i] for i in good], values):
             if task.sampling is None:
-                rows.put(good[group], _fit_stacked(task, stacker.template, stacked))
+                rows.put(good[group], _fit_stacked(task, stacker.space, stacked))
             else:
                 rows.put(good[group], sample_stacked(task, stacked, task.first + good[group]))
-    for i, entry in enumerate(entries):
-        times = [(o.start, o.stop) for o, _ in entry or () if o.start is not None and o.stop is not None]
+    for i in good:
+        seen = observations_of(task.entries[i])
+        times = [(o.start, o.stop) for o in seen if o.start is not None and o.stop is not None]
         if times:
             rows.start[i], rows.stop[i] = min(a for a, _ in times), max(b for _, b in times)
     return rows
 
 
-def _fit_stacked(task: Task, density: Density, stacked: Stacked) -> FitRows:
-    free = Free.of(task.model, density)
+def _fit_stacked(task: Task, space: Space, stacked: Stacked) -> FitRows:
+    free = Free.of(task.model, space)
     present = in_pieces(present_point, stacked)
     everyone = np.arange(len(stacked))
     best = climb_many(stacked, everyone, present, task.target)

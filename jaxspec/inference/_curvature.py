@@ -12,6 +12,7 @@ import numpy as np
 from jaxspec.density import Density
 from jaxspec.inference import _optimum
 from jaxspec.sources import Model
+from jaxspec.space import Space
 
 _UNCONSTRAINED = 20.0  # e-folds of the distance to a bound that the error spans
 _AT_BOUND = 1e-6  # of the distance between a parameter's bounds, or of its size: so near is at the bound,
@@ -31,12 +32,12 @@ class Free(NamedTuple):
     width: np.ndarray  # between the bounds; nan without
 
     @classmethod
-    def of(cls, model: Model, density: Density) -> Free:
+    def of(cls, model: Model, space: Space) -> Free:
         rows = model.parameters
         support = np.array([rows[name].support for name in model.free])
         low, high = support.T
         width = high - low
-        return cls(model.free, density.space.kinds, low, high, np.where(np.isfinite(width), width, np.nan))
+        return cls(model.free, space.kinds, low, high, np.where(np.isfinite(width), width, np.nan))
 
 
 class Normal(NamedTuple):

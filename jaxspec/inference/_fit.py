@@ -59,7 +59,7 @@ def result_at(problem: Problem, target: str, found: _optimum.Optimum, reached: i
 
     u, exact = (array[0] for array in refined(derivatives, np.asarray(found.u)[None]))
     theta, stretch = map(np.asarray, _values_and_stretch(problem.density, u))
-    free = Free.of(problem.model, problem.density)
+    free = Free.of(problem.model, problem.density.space)
     curvatures = exact[None], np.asarray(found.curvature)[None]
     errors = normal(free, theta[None], stretch[None], *curvatures, problem.start[None])
     trouble = errors.troubles(0, problem.names)

@@ -27,7 +27,7 @@ from jaxspec.inference._hyper import (
     own_of,
     parameters_at,
 )
-from jaxspec.inference._population import cores, entries_of, require_simple
+from jaxspec.inference._population import cores, entries_of
 from jaxspec.inference._together import climb_many, in_pieces, present_point
 from jaxspec.methods import NUTS
 from jaxspec.populations import Population
@@ -83,13 +83,12 @@ def sample_population(
     **Reference:** on the choice of coordinates Papaspiliopoulos, Roberts & Skoeld 2007, Stat. Sci. 22, 59.
     """
     method = NUTS() if method is None else method
-    require_simple(model)
     entries = entries_of(observations)
     classes = {name: each if isinstance(each, tuple) else (each,) for name, each in population.items()}
     hyper, spread_model = _hyper(model, classes, correlated, fraction, shared)
-    selected = [[(o, o.selection()) for o in observations_of(entry)] for entry in entries.values()]
-    stacker = Stacker(spread_model, *zip(*selected[0]))
-    groups = [(jnp.asarray(places), stacked) for places, stacked in stacker.stacks(selected, {})]
+    stacker = Stacker(spread_model)
+    seen = [stacker.seen(observations_of(entry)) for entry in entries.values()]
+    groups = [(jnp.asarray(places), stacked) for places, stacked in stacker.stacks(seen, {})]
     local = _local(groups, hyper, len(entries))
     arguments = tuple(groups), hyper, local, best_hyper(hyper, local)
     keys = jax.random.split(key, method.chains)

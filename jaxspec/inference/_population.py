@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxspec import progress as progress_bar
 from jaxspec import units
-from jaxspec.data import Observation
+from jaxspec.data import Observation, Response
 from jaxspec.inference._chunk import run_chunk
 from jaxspec.inference._task import Band, Sampling, Task
 from jaxspec.inference._together import SLOTS
@@ -25,7 +25,6 @@ from jaxspec.results import Catalogue, PosteriorCatalogue
 from jaxspec.results._catalogue import observations_of
 from jaxspec.results._checkpoint import Checkpoint
 from jaxspec.results._rows import Rows
-from jaxspec.terms import effects_of
 
 if TYPE_CHECKING:
     from jaxspec.sources import Model
@@ -124,26 +123,13 @@ def _prepared(
     model: Model, observations: Any, values: Mapping[str, Any] | None, flux: Any, target: str
 ) -> tuple[Task, dict[str, Any], tuple[str, ...], tuple[str, ...]]:
     """What is to be done, the observations by name, names and units of the columns of fluxes."""
-    require_simple(model)
     entries = entries_of(observations)
-    if any(o.background_models for entry in entries.values() for o in observations_of(entry)):
-        raise ValueError("fit_each knows no BackgroundModel: fit these spectra one by one")
     held = model.columns(values or {})
     for name, column in held.items():
         if len(column) != len(entries):
             raise ValueError(f"there are {len(column)} values of {name} for {len(entries)} spectra")
     bands, names, unit_names = _bands(model, flux or {})
     return Task(model, tuple(entries.values()), held, bands, target), entries, names, unit_names
-
-
-def require_simple(model: Model) -> None:
-    """Raises `ValueError` for what populations do not know."""
-    if model.backgrounds:
-        raise ValueError("fit_each knows no BackgroundModel: fit these spectra one by one")
-    for calibration in model.calibrations:
-        effects = effects_of(model, calibration.name)
-        if effects is not None and effects.gain:
-            raise ValueError(f"fit_each knows no gain (calibration of {calibration.name!r}): freeze it at 1 and 0")
 
 
 def entries_of(given: Any) -> dict[str, Any]:
@@ -202,11 +188,14 @@ def _cut(task: Task) -> list[Task]:
 
 
 def _bytes_each(first: tuple[Observation, ...], entries: Sequence[Any]) -> int:
-    """What one spectrum takes in memory while it is fitted: its data, and its response where it has one of its own."""
-    others = observations_of(entries[-1])
-    shared = all(a.response is b.response for a, b in zip(first, others))
-    shapes = [(len(o.response.channels), len(o.response.energy_low)) for o in first]
-    return sum(8 * channels * (8 + (0 if shared else energies)) for channels, energies in shapes)
+    """What one spectrum takes in memory while it is fitted: its data, and responses where it has its own."""
+    shared = [list(map(id, _responses(each))) for each in (first, observations_of(entries[-1]))]
+    shapes = [(len(response.channels), len(response.energy_low)) for response in _responses(first)]
+    return sum(8 * channels * (8 + (0 if shared[0] == shared[1] else energies)) for channels, energies in shapes)
+
+
+def _responses(observations: Iterable[Observation]) -> list[Response]:
+    return [r for o in observations for r in (o.response, *(response for _, response in o.background_models))]
 
 
 def cores() -> int:
@@ -276,11 +265,11 @@ def fingerprint(task: Task) -> str:
     total = hashlib.sha256(repr(text).encode())
     responses: dict[int, bytes] = {}
     for observation in itertools.chain.from_iterable(map(observations_of, task.entries)):
-        response = observation.response
-        if id(response) not in responses:
-            arrays = response.matrix.data, response.matrix.indices, response.energy_low, response.energy_high
-            responses[id(response)] = b"".join(hashlib.sha256(a.tobytes()).digest() for a in arrays)
-        total.update(responses[id(response)])
+        for response in _responses([observation]):
+            if id(response) not in responses:
+                arrays = response.matrix.data, response.matrix.indices, response.energy_low, response.energy_high
+                responses[id(response)] = b"".join(hashlib.sha256(a.tobytes()).digest() for a in arrays)
+            total.update(responses[id(response)])
         total.update(observation.counts.tobytes())
         if observation.background is not None:
             total.update(observation.background.counts.tobytes())
@@ -293,6 +282,7 @@ def fingerprint(task: Task) -> str:
                     observation.grouping_method,
                     observation.grouping_number,
                     observation.sources,
+                    [name for name, _ in observation.background_models],
                 )
             ).encode()
         )

@@ -117,6 +117,33 @@ def test_instruments_of_all_spectra_may_be_off_by_a_factor(model, observations):
     assert_allclose(factor, best.values["other.calibration.factor"], rtol=1e-6)
 
 
+def test_gains_are_fitted_for_each_spectrum(model, observations):
+    shifted = Model(*model.sources, Calibration("seen")).thaw("seen.calibration.gain_offset")
+    shifted = shifted.with_bounds({"seen.calibration.gain_offset": (-20, 20)})
+    seen = {str(i): dataclasses.replace(observations[i], name="seen").notice("300-20000 keV") for i in range(2)}
+    catalogue, best = fit_each(shifted, seen), alone(shifted, seen["1"])
+    assert_row_is(catalogue, "1", best)
+    offset = catalogue.table().loc["1", "seen.calibration.gain_offset"]
+    assert_allclose(offset, best.values["seen.calibration.gain_offset"], rtol=1e-5)
+
+
+def test_backgrounds_with_a_model_are_fitted_for_each_spectrum(model, observations):
+    both = Model(*model.sources, BackgroundModel("sky", PowerLaw(K=1e-2, index=-0.5, pivot=1000)))
+    both = both.freeze("sky.powerlaw.index")
+    seen = [o.with_background_model("sky", response="none").notice("300-20000 keV") for o in observations[:2]]
+    catalogue, best = fit_each(both, seen), alone(both, seen[1])
+    assert_row_is(catalogue, "1", best)
+    assert_allclose(catalogue.table().loc["1", "sky.powerlaw.K"], best.values["sky.powerlaw.K"], rtol=1e-6)
+    assert catalogue["1"].problem.labels == ("1", "1 background")
+
+
+def test_a_spectrum_assigned_to_no_source_of_the_model_spoils_no_other(model, observations, catalogue):
+    mixed = fit_each(model, [observations[0], observations[1].assign("nobody"), observations[2]])
+    table = mixed.table()
+    assert "no source" in table.loc["1", "trouble"]
+    assert_allclose(table[NAMES[1]].iloc[[0, 2]], catalogue.table()[NAMES[1]].iloc[[0, 2]], rtol=1e-9)
+
+
 def test_values_hold_frozen_parameters_of_each_spectrum(model, observations):
     held = model.freeze(NAMES[1])
     catalogue = fit_each(held, observations[:3], values={NAMES[1]: [-1.5, -1.8, -2.1]})
@@ -219,12 +246,5 @@ def test_wrong_input_is_told(model, observations):
         fit_each(model, observations[:3], values={NAMES[1]: [-1, -2]})
     with pytest.raises(KeyError, match="no spectrum is called"):
         fit_each(model, observations[:2])["nobody"]
-    with pytest.raises(ValueError, match="fit_each knows no BackgroundModel"):
-        fit_each(Model(*model.sources, BackgroundModel("bkg", PowerLaw())), observations[:2])
-    gain = Model(*model.sources, Calibration("0")).thaw("0.calibration.gain_slope")
-    with pytest.raises(ValueError, match="fit_each knows no gain"):
-        fit_each(gain, observations[:2])
-    with pytest.raises(ValueError, match="fit_each knows no BackgroundModel"):
-        fit_each(model, [observations[0].with_background_model("sky")])
     with pytest.raises(ValueError, match="no prior for"):
         fit_each(model, observations[:2], use_priors=True)
