@@ -172,9 +172,9 @@ def _check(model: Model, classes: Mapping[str, tuple[Population, ...]], shared: 
     for name, each in classes.items():
         if name in shared:
             raise ValueError(f"{name} scatters, so it cannot be shared: take it out of population or of shared")
-        if len(each) > 2 or len({c.log for c in each}) > 1:
+        if len(each) not in (1, 2) or len({c.log for c in each}) > 1:
             raise ValueError(f"a mixture for {name} is of two populations, both of the value or both of its logarithm")
-        if each[0].log and rows[name].bounds[0] < 0:
+        if any(c.log for c in each) and rows[name].bounds[0] < 0:
             raise ValueError(f"the logarithm of {name} cannot scatter: its bounds {rows[name].bounds} reach below 0")
 
 
