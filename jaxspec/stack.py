@@ -70,18 +70,34 @@ class Stacked:
         leaves = tuple(leaf if axis is None else leaf[index] for leaf, axis in zip(self.leaves, self.axes))
         return self._with(leaves, self.saturated[index], self.sizes[index])
 
-    def each(self, function: Callable[..., Any], *arguments: Any, mapping: Callable[..., Any] = jax.vmap) -> Any:
+    def each(
+        self, function: Callable[..., Any], *arguments: Any, mapping: Callable[..., Any] = jax.vmap, spread: bool = True
+    ) -> Any:
         """`function(density, ...)` for each of them; the arguments have a leading axis over them too.
 
-        `mapping` is `jax.vmap`, or what works on a function of one argument like it.
+        `mapping` is `jax.vmap`, or what works on a function of one argument like it. Where there are several devices
+        and their number divides that of the densities, each device takes its part, unless told not to `spread` them.
         """
+        shared = tuple(None if axis == 0 else leaf for leaf, axis in zip(self.leaves, self.axes))
+        own = tuple(leaf for leaf, axis in zip(self.leaves, self.axes) if axis == 0)
 
-        def one(own: Any) -> Any:
-            leaves, rest = iter(own[0]), own[1]
-            whole = [shared if axis is None else next(leaves) for shared, axis in zip(self.leaves, self.axes)]
-            return function(jax.tree.unflatten(self.structure.tree, whole), *rest)
+        def part(shared: Any, own: Any) -> Any:
+            def one(own: Any) -> Any:
+                leaves, rest = iter(own[0]), own[1]
+                whole = [next(leaves) if axis == 0 else leaf for leaf, axis in zip(shared, self.axes)]
+                return function(jax.tree.unflatten(self.structure.tree, whole), *rest)
 
-        return mapping(one)((tuple(leaf for leaf, axis in zip(self.leaves, self.axes) if axis == 0), arguments))
+            return mapping(one)(own)
+
+        devices = jax.local_devices()
+        if not spread or len(devices) == 1 or len(own[0]) % len(devices):
+            return part(shared, (own, arguments))
+        from jax.sharding import Mesh, PartitionSpec
+
+        rows = PartitionSpec("spectra")
+        mesh = Mesh(np.array(devices), ("spectra",))
+        specs = {"in_specs": (PartitionSpec(), rows), "out_specs": rows}
+        return jax.shard_map(part, mesh=mesh, **specs, check_vma=False)(shared, (own, arguments))
 
     def _with(self, leaves: Any, saturated: Any, sizes: Any) -> Stacked:
         other = object.__new__(Stacked)

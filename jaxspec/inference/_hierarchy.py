@@ -219,7 +219,8 @@ def _potential(stacks: Any, hyper: Hyper, local: Local, position: dict[str, jax.
         return jnp.where(inside, density.log_likelihood(theta) + prior, -jnp.inf)
 
     for places, stacked in stacks:
-        total = total + jnp.sum(stacked.each(member, x[places]))
+        # Chains run in threads of their own: programs of theirs that wait for several devices might wait for ever.
+        total = total + jnp.sum(stacked.each(member, x[places], spread=False))
     return -total
 
 
@@ -260,7 +261,7 @@ def _steps(stacks: Any, hyper: Hyper, local: Local, start: Any, settings: NUTS, 
     state, (phi, x, in_first, diverging) = jax.lax.scan(body, state, length=_nuts.STEPS)
     values: Any = None
     for places, stacked in stacks:
-        own = stacked.each(lambda d, x: _all_values(d, hyper, x), jnp.moveaxis(x[:, places], 1, 0))
+        own = stacked.each(lambda d, x: _all_values(d, hyper, x), jnp.moveaxis(x[:, places], 1, 0), spread=False)
         values = jnp.zeros((x.shape[1], *own.shape[1:])) if values is None else values
         values = values.at[places].set(own)
     return state, (phi, jnp.moveaxis(values, 0, 1), in_first, diverging)

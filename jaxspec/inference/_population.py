@@ -19,7 +19,7 @@ from jaxspec import units
 from jaxspec.data import Observation, Response
 from jaxspec.inference._chunk import run_chunk
 from jaxspec.inference._task import Band, Sampling, Task
-from jaxspec.inference._together import SLOTS
+from jaxspec.inference._together import slots_for
 from jaxspec.methods import NUTS
 from jaxspec.results import Catalogue, PosteriorCatalogue
 from jaxspec.results._catalogue import observations_of
@@ -174,7 +174,7 @@ def _cut(task: Task) -> list[Task]:
     """The chunks of a task."""
     first, n = observations_of(task.entries[0]), len(task.entries)
     # Chains of one spectrum keep a core busy for about a second.
-    most = CHUNK if task.sampling is None or jax.default_backend() != "cpu" else min(CHUNK, SLOTS[0])
+    most = CHUNK if task.sampling is None or jax.default_backend() != "cpu" else min(CHUNK, slots_for(1))
     size = min(most, max(16, _CHUNK_BYTES // _bytes_each(first, task.entries)))
     return [
         dataclasses.replace(

@@ -72,8 +72,9 @@ def climb_many(stacked: Stacked, rows: np.ndarray, starts: np.ndarray, target: s
 
 
 def slots_for(total: int) -> int:
-    """How many run side by side, of `total`."""
-    return next((size for size in SLOTS if total <= size), SLOTS[-1])
+    """How many run side by side, of `total`: as many on each device."""
+    sizes = [size * jax.local_device_count() for size in SLOTS]
+    return next((size for size in sizes if total <= size), sizes[-1])
 
 
 def from_many_starts(stacked: Stacked, which: np.ndarray, best: Optimum, target: str) -> Optimum:
