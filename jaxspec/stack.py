@@ -193,7 +193,7 @@ class Stacker:
         self.names = list(rows)
         self.layout = Layout.of(model)
         self.space = Space.between(support[:, 0], support[:, 1])
-        self.priors = Priors.groups([rows[name].prior for name in model.free])
+        self.priors = Priors.of([rows[name] for name in model.free])
         self.foldings: dict[tuple, tuple[Any, _Folding]] = {}
 
     def stacks(

@@ -143,7 +143,8 @@ def _hyper(
     mixed = [i for i, name in enumerate(members) if len(classes[name]) > 1]
     common = [name for name in model.free if name in shared]
     by_class = [
-        {i: classes[name][c] for i, name in enumerate(members) if c < len(classes[name])} for c in range(1 + bool(mixed))
+        {i: classes[name][c] for i, name in enumerate(members) if c < len(classes[name])}
+        for c in range(1 + bool(mixed))
     ]
     support = np.array([model.parameters[name].support for name in common]).reshape(-1, 2)
     return Hyper(
