@@ -151,7 +151,7 @@ def _hyper(
         means=tuple(Priors.groups({i: each.mean for i, each in one.items()}) for one in by_class),
         widths=tuple(Priors.groups({i: each.width for i, each in one.items()}) for one in by_class),
         fraction=Priors.groups({0: dist.Uniform(0, 1) if fraction is None else fraction}) if mixed else (),
-        shared_priors=Priors.groups({i: model.priors[name] for i, name in enumerate(common)}),
+        shared_priors=Priors.of([model.parameters[name] for name in common]),
         shared_space=Space.between(support[:, 0], support[:, 1]),
         log=tuple(classes[name][0].log for name in members),
         members=tuple(map(model.free.index, members)),
