@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._checks import REGION
 from ._fits import names_no_file
 from ._response import Response
 
@@ -78,12 +79,6 @@ def _region(observation: Observation) -> Observation:
     return replace(
         observation,
         name=f"{observation.name} background",
-        counts=background.counts,
-        exposure=background.exposure,
-        errors=background.errors,
-        area_scale=background.area_scale,
-        back_scale=background.back_scale,
-        systematic=background.systematic,
         background=None,
         grouping_method="min_counts" if method == "min_background_counts" else method,
         statistic=None,
@@ -91,6 +86,7 @@ def _region(observation: Observation) -> Observation:
         model_systematic=0.0,
         sources=(),
         repairs=(),
+        **{field: getattr(background, field) for field in REGION},
     )
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ._observation import Background, Observation
 
 BY_USER = "chosen by the user"
+# What is measured in one region of the sky, be it that of the source or of its background.
+REGION = ("counts", "exposure", "errors", "area_scale", "back_scale", "systematic")
 STATISTICS = ("cstat", "wstat", "pgstat", "pstat", "lstat", "chi2")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ._checks import REGION
 from ._fits import Address, OgipError, Repair, address, find_file, names_no_file, say
 from ._observation import Background, Observation
 from ._pha import Spectrum, read_spectra
@@ -47,24 +48,10 @@ class Loader:
         default = spectrum.path.name.removesuffix(".gz").rsplit(".", 1)[0]
         if spectrum.row is not None:
             default += f"_{spectrum.row}"
-        return Observation(
-            spectrum.counts,
-            response,
-            spectrum.exposure,
-            background,
-            name=name or default,
-            errors=spectrum.errors,
-            area_scale=spectrum.area_scale,
-            back_scale=spectrum.back_scale,
-            quality=spectrum.quality,
-            grouping=spectrum.grouping,
-            systematic=spectrum.systematic,
-            mission=spectrum.mission,
-            instrument=spectrum.instrument,
-            start=spectrum.start,
-            stop=spectrum.stop,
-            repairs=tuple(dict.fromkeys(repair.text for repair in repairs)),
-        )
+        taken = (*REGION, "quality", "grouping", "mission", "instrument", "start", "stop")
+        fields: dict[str, Any] = {field: getattr(spectrum, field) for field in taken}
+        texts = tuple(dict.fromkeys(repair.text for repair in repairs))
+        return Observation(**fields, response=response, background=background, name=name or default, repairs=texts)
 
     def response(self, spectrum: Spectrum, repairs: list[Repair]) -> Response:
         given = self.given["RESPFILE"]
@@ -193,12 +180,5 @@ def aligned(background: Spectrum, source: Spectrum, repairs: list[Repair]) -> Ba
     def part(values: Any) -> Any:
         return values if values is None or np.ndim(values) == 0 else values[order]
 
-    return Background(
-        background.counts[order],
-        background.exposure,
-        errors=part(background.errors),
-        area_scale=part(background.area_scale),
-        back_scale=part(background.back_scale),
-        systematic=part(background.systematic),
-        name=str(background.path),
-    )
+    fields = {field: part(getattr(background, field)) for field in REGION}
+    return Background(**fields, name=str(background.path))
