@@ -62,9 +62,10 @@ def find_file(text: str, beside: Path, keyword: str, argument: str) -> Address:
         for path in (candidate, other):
             if path.is_file():
                 return wanted._replace(path=path)
+    without = "" if argument == "response" else f", or {argument}='none' to do without"
     raise FileNotFoundError(
         f"{beside}: {keyword} names {str(text).strip()!r}, which is neither beside the file nor where it "
-        f"says. Give {argument}=<path>, or {argument}='none' to do without"
+        f"says. Give {argument}=<path>{without}"
     )
 
 

@@ -30,7 +30,8 @@ class Selectable:
         matter. Where the file's grouping is in use, its bins take the place of channels.
 
         The default is the rule of 3ML and, for `ignore`, of XSPEC and Sherpa; `partial=False` is that of
-        gammapy and elisa. Edges that only touch do not overlap.
+        gammapy and elisa. Edges that only touch do not overlap; where an edge is the number itself XSPEC may keep a
+        channel more (Swift XRT, 0.3 to 8 keV: 771, here and in Sherpa 770).
 
         Raises `ValueError` for a range that is none, or where nothing is left.
         """

@@ -169,8 +169,12 @@ def test_a_background_with_other_channels_is_refused(build):
 
 
 def test_a_lost_file_is_refused_with_the_argument_that_helps(build):
-    with pytest.raises(FileNotFoundError, match=r"BACKFILE names 'lost\.bak'.*Give background=<path>"):
+    with pytest.raises(
+        FileNotFoundError, match=r"BACKFILE names 'lost\.bak'.*Give background=<path>, or background='none'"
+    ):
         Observation.from_ogip(build.pha(header={"BACKFILE": "lost.bak"}))
+    with pytest.raises(FileNotFoundError, match=r"RESPFILE names 'lost\.rmf'.*Give response=<path>$"):
+        Observation.from_ogip(build.pha(header={"RESPFILE": "lost.rmf"}))
 
 
 def test_a_spectrum_without_response_is_refused(build):

@@ -202,6 +202,9 @@ def test_swift_files_are_read_with_files_given_by_hand(shared):
     )
     assert observation.counts.sum() == plain_column(folder / "xrt_src.pha", "SPECTRUM", "COUNTS").sum()
     assert observation.background.exposure == 572.1246273263523
+    # Sherpa issue 1211: channels 30 to 799 of 0.01 keV.
+    chosen = observation.group(None).ignore("**-0.3", "8.0-**")
+    assert_array_equal(chosen.response.channels[chosen.selection().groups >= 0], np.arange(30, 800))
     assert_allclose(observation.selection().ratio, 49.91755 * 9.5e-5 / (572.1246273263523 * 0.999999))
     assert any("starts at 0" in text for text in observation.repairs)
 
