@@ -97,6 +97,8 @@ class _Table:
             factor: Any = units.unit(column.unit).to(unit) if column.unit else 1.0
         except (TypeError, ValueError) as error:
             raise OgipError(f"{self.name}: column {name} does not hold numbers in {unit or 'no unit'}") from error
+        if values.shape != (self.length,):
+            raise OgipError(f"{self.name}: column {name} must hold one number a row")
         return values * factor
 
     def energies(self, kind: str) -> tuple[np.ndarray, ...]:
@@ -115,11 +117,20 @@ class _Table:
                 raise OgipError(f"{self.name}: column {name}, row {np.argmax(wrong) + 1}: an energy must be positive")
         return tuple(found) if by_itself or kind in BANDS else (np.sqrt(found[0] * found[1]),)
 
+    def stated(self, name: str, otherwise: float) -> float:
+        """A keyword that is a number."""
+        value = self.meta.get(name)
+        try:
+            return otherwise if value is None else float(value)
+        except (TypeError, ValueError) as error:
+            raise OgipError(f"{self.name}: {name} is {value!r}, not a number") from error
+
     def deviations(self, level: float) -> float:
         """How many standard deviations a limit is: gammapy's n_sigma_ul, or a one-sided confidence level."""
-        if "n_sigma_ul" in self.meta:
-            return float(self.meta["n_sigma_ul"])
-        confidence = float(self.meta.get("ul_conf", level))
+        sigma = self.stated("n_sigma_ul", 0.0)
+        if sigma > 0:
+            return sigma
+        confidence = self.stated("ul_conf", level)
         if not 0.5 < confidence < 1:
             raise ValueError(f"{self.name}: the confidence level of limits lies between 0.5 and 1, got {confidence}")
         return statistics.NormalDist().inv_cdf(confidence)

@@ -133,6 +133,7 @@ WRONG = {
     "dnde needs the columns e_ref, or e_min and e_max; there are dnde, dnde_err": {"e_ref": None},
     "column e_ref, row 2: an energy must be positive": {"e_ref": [1.0, -3.0, 10.0]},
     "column dnde_err does not hold numbers in 1 / ": {"dnde_err": ["a", "b", "c"]},
+    "column dnde_err must hold one number a row": {"dnde_err": np.ones((3, 2))},
     "no row has a value of dnde with its error, or a limit dnde_ul": {"dnde_err": None, "dnde_ul": None},
 }
 
@@ -158,6 +159,10 @@ def test_wrong_options_are_refused():
         FluxPoints.from_table(sed(), "sed")
     with pytest.raises(ValueError, match=r"confidence level of limits lies between 0\.5 and 1, got 95"):
         FluxPoints.from_table(sed(), level=95)
+    given = sed()
+    given.meta["UL_CONF"] = "high"
+    with pytest.raises(ValueError, match="the table: ul_conf is 'high', not a number"):
+        FluxPoints.from_table(given)
 
 
 def test_what_is_no_table_is_refused(tmp_path):
