@@ -246,7 +246,7 @@ def _shares(content: ResponseFile, name: str, time: Any, weights: Sequence[float
         spans = ", ".join(f"{i + 1}: {m.start} to {m.stop} s" for i, m in enumerate(matrices[:5]))
         raise ValueError(
             f"{name}: the file has {count} matrices ({spans}{', ...' if count > 5 else ''}); "
-            "choose one by number= or time=, or mix them by time=(start, stop) or weights="
+            "choose one by Response.from_ogip(..., number=) or time=, or mix them by time=(start, stop) or weights="
         )
     else:
         shares = np.ones(1)

@@ -224,7 +224,7 @@ def test_matrices_are_weighted_by_counts(build):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "the file has 3 matrices .*1: 0.0 to 10.0 s.*choose one by number= or time="),
+        ({}, "the file has 3 matrices .*1: 0.0 to 10.0 s.*choose one by Response.from_ogip.*number=.* or time="),
         ({"number": 4}, "no matrix number 4; the file has 3"),
         ({"time": 50.0}, "no matrix is valid at 50.0 s; they cover 0.0 to 40.0 s"),
         ({"time": (9, 5)}, "time must run from earlier to later"),
@@ -437,5 +437,5 @@ def test_one_part_can_still_be_chosen(split):
     ids=["whole", "of a time", "other bins"],
 )
 def test_matrices_that_are_no_parts_are_not_added(split, change):
-    with pytest.raises(ValueError, match=r"the file has 2 matrices .* choose one by number="):
+    with pytest.raises(ValueError, match=r"the file has 2 matrices .* choose one by Response.from_ogip"):
         Response.from_ogip(split(**change))
