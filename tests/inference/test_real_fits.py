@@ -263,6 +263,27 @@ def test_the_w_statistic_of_all_bins_of_3c273_is_that_of_sherpa(files, grouped, 
     assert_allclose(sum(problem.statistics().values()), exact, rtol=1e-9)
 
 
+# Sherpa 4.19 (run), a power law with nothing fitted: files, scale at 1 keV, photon index, and the statistic of all.
+SWIFT = ("swift_xrt/xrt_src.pha", "swift_xrt/xrt_bkg.pha.gz", "swift_xrt/xrt.rmf.gz", "swift_xrt/xrt.arf")
+BY_SHERPA = {
+    "swift": (SWIFT, 0.1, 2.0, 1025.5446273443664),
+    "pn": (("xmm_pn/pnS004-A2443_reg2.fak",), 0.5, 2.0, 122612798.31755361),
+    "ulx": (("xmm_ulx4/PN_spectrum_grp20.fits",), 3e-4, 2.0, 22383.407718768496),
+}
+
+
+@pytest.mark.parametrize("name", BY_SHERPA)
+def test_the_statistic_of_x_ray_files_is_that_of_sherpa(files, name):
+    paths, K, index, exact = BY_SHERPA[name]
+    observation = Observation.from_ogip(*(files / path for path in paths))
+    # Sherpa joins bins of the file across flagged channels, where XSPEC and we end them.
+    observation = observation.group(None) if name == "swift" else observation
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few background counts
+        problem = Problem(Model(PointSource("a", PowerLaw(K=K, index=-index))), observation)
+    assert_allclose(sum(problem.statistics().values()), exact, rtol=1e-12)
+
+
 def test_a_ulx_by_xmm_is_that_of_elisa(files):
     # elisa 0.3.1 (run): W 100.98; index 2.175 +- 0.118, kT 0.756 +- 0.034 keV, nH 0.123 +- 0.029.
     observation = Observation.from_ogip(files / "xmm_ulx4/PN_spectrum_grp20.fits").notice("0.5-8 keV", partial=False)
