@@ -170,7 +170,9 @@ def interpolate_evenly(values: jax.Array, last: Any, step: float, x: jax.Array) 
     n = len(values)
     inner = (8 * (values[3:-1] - values[1:-3]) - (values[4:] - values[:-4])) / 12
     slopes = jnp.concatenate([jnp.diff(values[:3]), inner, jnp.diff(values[-3:])])
-    place = (x - last) / step + (n - 1)
+    # XLA would compute it again wherever it is used, and round it otherwise: beside a value, the interval of one use
+    # would not be that of the other.
+    place = jax.lax.optimization_barrier((x - last) / step + (n - 1))
     inside = jnp.clip(place, 0.0, n - 1.0)
     i = jnp.clip(jnp.floor(inside).astype(jnp.int32), 0, n - 2)
     t, rise = inside - i, values[i + 1] - values[i]

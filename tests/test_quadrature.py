@@ -104,3 +104,14 @@ def test_values_at_even_steps_are_interpolated_smoothly_and_go_on_straight():
     assert_allclose(slope(0.3 - 1e-12), slope(0.3 + 1e-12), rtol=1e-9)
     ends = [quadrature.interpolate_evenly(jnp.asarray(x), 1.0, 0.1, at) for at in (-5.0, 4.0)]
     assert_allclose(ends, [-5.0, 4.0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_compiled_interpolation_is_right_at_the_steps_and_one_rounding_beside_them(dtype):
+    last, step = np.log(1e3), np.log(10) / 24
+    values = -(np.arange(360) ** 1.3)
+    places = np.repeat(np.arange(2, 358), 9)
+    x = (last + step * (places - 359)) * (1 + np.tile(np.arange(-4, 5), 356) * np.finfo(dtype).eps)
+    read = jax.jit(lambda values, last, x: quadrature.interpolate_evenly(values, last, step, x))
+    found = read(values.astype(dtype), dtype(last), x.astype(dtype))
+    assert_allclose(found, values[places], rtol=1e-4 if dtype == np.float32 else 1e-12)

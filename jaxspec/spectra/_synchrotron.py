@@ -12,7 +12,7 @@ from jaxspec.parameters import Scalar, parameter
 from jaxspec.quadrature import interpolate_evenly
 from jaxspec.spectra._base import AbstractAdditive
 
-_STEP, _N = log(10.0) / 24, 360  # of the grid in ln E, from 1000 cut-offs down over 15 decades
+_STEP, _N = log(10.0) / 24, 360  # of the grid in ln E, from 1000 (Ec + Emin) down over 15 decades
 
 
 class Synchrotron(AbstractAdditive):
@@ -39,10 +39,12 @@ class Synchrotron(AbstractAdditive):
     pivot: Scalar = parameter(1.0, unit="keV", bounds=(1e-10, inf), doc="pivot energy", free=False)
 
     def evaluate(self, energy: jax.Array) -> jax.Array:
-        log_ratio = _STEP * (jnp.arange(_N, dtype=energy.dtype) - (_N - 1)) + log(1e3)
+        # Where the slowest electrons are beyond the cut-off, it is they that end the spectrum.
+        top = log(1e3) + jax.lax.stop_gradient(jnp.log1p(self.Emin / jnp.asarray(self.Ec, energy.dtype)))
+        log_ratio = _STEP * (jnp.arange(_N, dtype=energy.dtype) - (_N - 1)) + top
         log_photons = self._log_emission(log_ratio) - log_ratio
         places = jnp.stack([jnp.log(energy / self.Ec), jnp.log(self.pivot / jnp.asarray(self.Ec, energy.dtype))])
-        shape = interpolate_evenly(log_photons, log(1e3), _STEP, places)
+        shape = interpolate_evenly(log_photons, top, _STEP, places)
         return self.K * jnp.exp(shape[0] - shape[1])
 
     def _log_emission(self, log_ratio: jax.Array) -> jax.Array:

@@ -348,13 +348,14 @@ def _radiation() -> dict[str, list[Case]]:
         k1, k2 = (mpmath.besselk(mpf(n) / 3, y / 2) for n in (1, 2))
         return y / 20 * ((8 + 3 * y**2) * k1**2 + y * k2 * (2 * k1 - 3 * y * k2))
 
-    def synchrotron(one_electron: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def synchrotron(one_electron: Callable[[Any], Any], Emin: Any, Ec: Any, reach: Any) -> Callable[[Any], Any]:
         def photons(E: Any) -> Any:
-            def electrons(v: Any) -> Any:  # in ln gamma / gamma_c
-                return exp((1 - mpf("2.6")) * v - exp(v)) * one_electron(E / 7 * exp(-2 * v))
+            low = log(Emin / Ec) / 2
 
-            low = log(mpf("0.02") / 7) / 2
-            return quad(electrons, [low + i * (mpf("4.5") - low) / 6 for i in range(7)]) / E
+            def electrons(v: Any) -> Any:  # in ln gamma / gamma_c
+                return exp((1 - mpf("2.6")) * v - exp(v) + exp(low)) * one_electron(E / Ec * exp(-2 * v))
+
+            return quad(electrons, [low + i * (reach - low) / 6 for i in range(7)]) / E
 
         return lambda E: 3 * photons(E) / photons(mpf(2))
 
@@ -379,6 +380,9 @@ def _radiation() -> dict[str, list[Case]]:
         return a * (a + 3) / (4 * a + 6) * seed / x
 
     source = s.Synchrotron(K=3, p=2.6, Emin=0.02, Ec=7, pivot=2)
+    usual = mpf("0.02"), mpf(7), mpf("4.5")
+    # Its slowest electrons are beyond the cut-off.
+    beyond = s.Synchrotron(K=3, p=2.6, Emin=1.0, Ec=0.01, pivot=2)
     energies = [0.003, 0.3, 4, 90]
     soft = ((1.7, 100, 0.1, "blackbody"), (1.7, 100, 0.1, "disk"), (2.4, 30, 0.5, "blackbody"), (1.3, 50, 1, "disk"))
     return {
@@ -404,8 +408,9 @@ def _radiation() -> dict[str, list[Case]]:
             xspec(s.CompTT(kTb=1, kTe=150, tau=0.05, geometry="sphere"), "comptt", 3, trapezoid=True, rtol=3e-4),
         ],
         "Synchrotron": [
-            formula(source, synchrotron(fit), "integral by mpmath", 1e-6, energies),
-            formula(source, synchrotron(exact), "Bessel functions by mpmath", 4e-3, energies),
+            formula(source, synchrotron(fit, *usual), "integral by mpmath", 1e-6, energies),
+            formula(beyond, synchrotron(fit, mpf(1), mpf("0.01"), mpf(4)), "mpmath", 1e-5, [0.003, 0.3, 4, 20, 50]),
+            formula(source, synchrotron(exact, *usual), "Bessel functions by mpmath", 4e-3, energies),
         ],
     }
 
@@ -726,7 +731,3 @@ ROUGH = {
     "LorentzSmoothing": 5e-3,
     "PowerLawComptonization": 5e-6,
 }
-
-# How much more than a hundred roundings the two directions of differentiation may differ: a system of equations, and a
-# spectrum at 5e6 times its cut-off, amplify them.
-ROUNDING = {"NthComp": 100, "Synchrotron": 100}
