@@ -86,24 +86,32 @@ def refined(derivatives: Any, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     u = np.array(u)
     gradient, exact = (np.array(array) for array in derivatives(np.arange(len(u)), u))
+    going = np.ones(len(u), bool)
     for _ in range(_LAST_STEPS):
-        step, square = _newton(gradient, exact)
-        moved = np.flatnonzero((square > _WORTH_IT**2) & (square < _LONGEST**2))
+        covariance, step, square = _newton(gradient, exact)
+        moved = np.flatnonzero(going & (square > _WORTH_IT**2) & (square < _LONGEST**2))
         if not len(moved):
             break
+        before = u[moved], gradient[moved], exact[moved]
         u[moved] += step[moved]
         gradient[moved], exact[moved] = derivatives(moved, u[moved])
+        # Of what the data do not constrain a small part of an error leads anywhere: such a step is taken back.
+        left = np.einsum("fi,fij,fj->f", gradient[moved], covariance[moved], gradient[moved])
+        worse = ~(left < square[moved])
+        for new, old in zip((u, gradient, exact), before):
+            new[moved[worse]] = old[worse]
+        going[moved[worse]] = False
     return u, exact
 
 
-def _newton(gradient: np.ndarray, exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Newton's steps, and the squares of their lengths in standard deviations; 0 where a step is not to be trusted."""
+def _newton(gradient: np.ndarray, exact: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inverse curvatures, Newton's steps, and the squares of their lengths in errors: 0 where not to be trusted."""
     covariance, doubtful, _ = _inverse(exact, np.tile(np.eye(exact.shape[-1]), (len(exact), 1, 1)))
     step = -np.einsum("fij,fj->fi", covariance, gradient)
     square = -np.einsum("fi,fi->f", step, gradient)
     # Along what the data cannot tell apart, rounding makes a long step of a small part of an error.
     far = np.max(np.abs(step) * np.sqrt(np.abs(np.diagonal(exact, axis1=1, axis2=2))), axis=1) > 1.0
-    return step, np.where(doubtful | far | ~np.isfinite(square), 0.0, square)
+    return covariance, step, np.where(doubtful | far | ~np.isfinite(square), 0.0, square)
 
 
 def normal(

@@ -329,3 +329,15 @@ def test_lesser_maxima_are_reported(tmp_path):
     assert "a lesser maximum, ln L lower by" in repr(best)
     best.save(tmp_path / "best.nc")
     assert np.array_equal(load(tmp_path / "best.nc").lesser_maxima, best.lesser_maxima)
+
+
+def test_a_last_step_that_leaves_the_maximum_is_taken_back():
+    # Slope and curvature are next to nothing: Newton's step is 50 long, a small part of an error, and ends at a cliff.
+    def derivatives(index, u):
+        slope = np.where(u < 1, 1e-14 * (u - 50), 100.0)
+        slope[index == 1] = 4.0 * (u[index == 1] - 0.001)
+        return slope, np.where(index == 1, 4.0, 1e-14)[:, None, None]
+
+    u, exact = _curvature.refined(derivatives, np.zeros((2, 1)))
+    assert_allclose(u[:, 0], [0.0, 0.001], rtol=1e-12)
+    assert_allclose(exact[:, 0, 0], [1e-14, 4.0])
