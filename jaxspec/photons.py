@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
+from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 
 from jaxspec.calibration import Rescaled
 from jaxspec.quadrature import Bins
@@ -55,9 +57,46 @@ def _columns(spectrum_and_bins: Any, scalars: tuple[int, ...]) -> tuple[jax.Arra
     """
     leaves, structure = jax.tree.flatten(spectrum_and_bins)
 
-    def photons(i: int, x: jax.Array) -> jax.Array:
+    def photons(leaves: Sequence[jax.Array], i: int, x: jax.Array) -> jax.Array:
         spectrum, bins = jax.tree.unflatten(structure, [*leaves[:i], x, *leaves[i + 1 :]])
         return spectrum.integral(bins)
 
-    found = [jax.jvp(functools.partial(photons, i), (leaves[i],), (jnp.ones_like(leaves[i]),)) for i in scalars]
-    return found[0][0], jnp.stack([column for _, column in found])
+    def columns(*leaves: jax.Array) -> list[jax.Array]:
+        alone = {i: functools.partial(photons, leaves, i) for i in scalars}
+        found = [jax.jvp(of, (leaves[i],), (jnp.ones_like(leaves[i]),)) for i, of in alone.items()]
+        return [found[0][0], jnp.stack([column for _, column in found])]
+
+    value, slopes = jaxpr_as_fun(_without_repeats(jax.make_jaxpr(columns)(*leaves)))(*leaves)
+    return value, slopes
+
+
+def _without_repeats(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """The same program, in which nothing is computed twice.
+
+    The photons themselves are there once for each derivative. XLA sees that in a plain program, but not in a loop: it
+    moves what the loop does not change out of it first, each copy by itself.
+    """
+    same: dict[Any, Any] = {}  # a result to the earlier one that it repeats
+    done: dict[Any, Any] = {}
+    kept = []
+    for step in closed.jaxpr.eqns:
+        takes = [each if isinstance(each, Literal) else same.get(each, each) for each in step.invars]
+        what = [(repr(each.val), str(each.aval)) if isinstance(each, Literal) else each for each in takes]
+        how = [(name, _hashable(value)) for name, value in sorted(step.params.items())]
+        key = step.primitive, tuple(what), tuple(how)
+        if key in done and not step.effects:
+            same |= dict(zip(step.outvars, done[key]))
+        else:
+            done[key] = step.outvars
+            kept.append(step.replace(invars=takes))
+    results = [each if isinstance(each, Literal) else same.get(each, each) for each in closed.jaxpr.outvars]
+    return ClosedJaxpr(closed.jaxpr.replace(eqns=kept, outvars=results), closed.consts)
+
+
+def _hashable(value: Any) -> Any:
+    """The value, or which object it is: programs inside a program are alike where JAX traced them once."""
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return value

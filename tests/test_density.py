@@ -169,6 +169,16 @@ def test_derivatives_of_photons_are_those_of_the_integral(spectrum):
         jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-9, atol=1e-30), ours, plain)
 
 
+def test_what_all_derivatives_need_is_computed_once():
+    """In a loop XLA does not see that they share it."""
+    bins = Bins.of(np.geomspace(1, 9, 5)[:-1], np.geomspace(1, 9, 5)[1:], 3)
+    component = jax.tree.map(jnp.asarray, CutoffPowerLaw())
+    program = str(jax.make_jaxpr(jax.jacfwd(lambda s: photons_in(s, bins)))(component))
+    alone = str(jax.make_jaxpr(lambda s: s.integral(bins))(component))
+    # Each of the four derivatives has the exponential of the photons.
+    assert program.count("= exp ") == alone.count("= exp ") == 1
+
+
 def test_photons_have_derivatives_in_the_edges_of_the_bins():
     spectrum, bins = jax.tree.map(jnp.asarray, PowerLaw()), Bins.of(jnp.array([1.0, 2.0]), jnp.array([2.0, 4.0]))
     slope = jax.jvp(lambda f: photons_in(spectrum, bins.stretched(f)), (1.0,), (1.0,))[1]
