@@ -87,7 +87,7 @@ def xspec_names() -> dict[str, set[str]]:
     names: dict[str, set[str]] = {}
     for name in FORMS:
         classes = {type(component).__name__ for component in FORMS[name].made(table=NOTHING).components().values()}
-        for cls in classes - {"Redshift", "PartialCovering", "Constant"} or classes:
+        for cls in classes - {"Redshift", "PartialCovering", "Constant", "GaussianSmoothing"} or classes:
             names.setdefault(cls, set()).add(name)
     return names
 

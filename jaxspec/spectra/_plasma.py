@@ -192,7 +192,8 @@ class Apec(AbstractPlasma):
     `Apec.from_atomdb("/data/atomdb", within=(0.5, 8), kT=2)` reads others, and fewer temperatures.
 
     A line has no width: all its photons are in one bin. N(E) itself shows it as a box of 0.2 % of its energy. By z a
-    bin's photons change in jumps; the derivative is that of lines as wide as the bin.
+    bin's photons change in jumps; the derivative is that of lines as wide as the bin. Velocities of s km/s broaden
+    lines, and the continuum, by `GaussianSmoothing(width=6 * s / 299792.458, index=1)(Apec())`: XSPEC's `bapec`.
 
     Args:
         abundances: "angr", "wilm", "aspl", "feld", "aneb", "grsa", "lodd", "lpgp" or "lpgs", as in XSPEC.

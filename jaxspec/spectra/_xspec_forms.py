@@ -125,6 +125,18 @@ def _plasma(cls: type[Apec | VariableApec], kT: float, **named: str | Is) -> For
     return Form(lambda abundances, table: cls(kT=kT, abundances=abundances, table=table), named, reads=True)
 
 
+def _broadened(form: Form) -> Form:
+    """The same plasma, whose particles move with a Gaussian distribution of velocities."""
+    named = dict(form.parameters)
+    norm = {"norm": named.pop("norm")}
+
+    def make(abundances: str, table: Emission | None) -> AbstractSpectrum:
+        return redistribution.GaussianSmoothing(width=0, index=1)(form.make(abundances, table))
+
+    velocity = Is("width", 6.0 / convolutions.LIGHT_KM_PER_S, unit="km / s", free=False)
+    return Form(make, {**named, "Velocity": velocity, **norm}, reads=True)
+
+
 def _shifted(form: Form, first: bool = False) -> Form:
     """The same at a redshift, which XSPEC puts before the norm, or first of all."""
     named = {**({"Redshift": "z"} if first else {}), **form.parameters}
@@ -282,6 +294,7 @@ _CONVOLUTION: dict[str, Form] = {
 }  # fmt: skip
 FORMS: dict[str, Form] = {
     **_ADDITIVE,
+    **{f"b{name}": _broadened(_ADDITIVE[name]) for name in ("apec", "vapec", "vvapec")},
     **{
         name: _shifted(_ADDITIVE[plain])
         for name, plain in {

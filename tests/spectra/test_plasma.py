@@ -75,6 +75,13 @@ def test_the_slope_by_redshift_is_that_of_lines_spread_over_their_bins():
     assert_allclose(np.mean(slopes), (seen(0.2)[0] - seen(0.0)[0]) / 0.2, rtol=0.1)
 
 
+def test_velocities_broaden_the_lines():
+    spectrum = xspec("bapec", {"bapec.kT": 0.9, "bapec.Velocity": 500.0, "bapec.Redshift": 0.05})
+    expected = photons(0.9, EDGES, z=0.05, width=lambda element, kT: 500 / 299792.458)
+    assert_allclose(photons_of(spectrum), expected, rtol=2e-3)
+    assert_allclose(photons_of(spectrum).sum(), expected.sum(), rtol=1e-5)
+
+
 def test_temperatures_outside_of_a_range_are_not_read(tmp_path):
     part = Apec.from_atomdb(write(tmp_path), within=(0.8, 1.2), kT=0.9)
     assert_allclose(part.table.kT, [0.7, 1.3])

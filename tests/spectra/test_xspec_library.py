@@ -25,7 +25,10 @@ pytestmark = pytest.mark.skipif(
 N = 4  # sets of parameters of each component
 EDGES = np.exp(np.arange(np.log(0.12), np.log(90.0), 0.004))
 BINS = Bins.of(EDGES[:-1], EDGES[1:], 5)
-NAMES = [name for name in FORMS if form_class(name).kind != "convolution" and not FORMS[name].reads]
+# XSPEC cuts the wings of lines that velocities broaden (`test_plasma` has a sum of Gaussians).
+NAMES = [
+    name for name in FORMS if form_class(name).kind != "convolution" and not (FORMS[name].reads and name[0] == "b")
+]
 
 SWITCHES = {"comptt": (4, 1.0), "nthcomp": (3, 0.0), "zdust": (0, 1.0)}  # place among XSPEC's parameters, and default
 TRAPEZOID = (
