@@ -71,12 +71,8 @@ def _drawn(
     deep, divergences = at_max_depth(chains.steps, method), chains.diverging.sum(axis=(1, 2))
     names = [name for i, name in enumerate(task.model.parameters) if i in varied]
     trouble = [
-        troubles_of(
-            dict(zip(names, r_hat[i])),
-            dict(zip(names, ess[i])),
-            {"divergences": divergences[i], "at_max_depth": deep[i]},
-        )
-        for i in range(len(u))
+        troubles_of(dict(zip(names, a)), dict(zip(names, b)), {"divergences": number, "at_max_depth": part})
+        for a, b, number, part in zip(r_hat, ess, divergences, deep)
     ]
     log_evidence, error = bridged(
         u, chains.potential + cost[:, None, None], lambda points: np.asarray(_costs(stacked, points)), ess.min(axis=1)

@@ -243,6 +243,10 @@ def _run_chunks(tasks: Sequence[Task], client: Any, checkpoint: Checkpoint | Non
     return [results[i] for i in range(len(tasks))]
 
 
+# Of an observation, what its representation does not show.
+_CHOICES = ("noticed", "ignored", "grouping_method", "grouping_number", "sources", "background_models")
+
+
 def fingerprint(task: Task) -> str:
     """A number that differs where model, settings or data do."""
     rows = task.model.parameters
@@ -273,17 +277,5 @@ def fingerprint(task: Task) -> str:
         total.update(observation.counts.tobytes())
         if observation.background is not None:
             total.update(observation.background.counts.tobytes())
-        total.update(
-            repr(
-                (
-                    observation,
-                    observation.noticed,
-                    observation.ignored,
-                    observation.grouping_method,
-                    observation.grouping_number,
-                    observation.sources,
-                    [name for name, _ in observation.background_models],
-                )
-            ).encode()
-        )
+        total.update(repr((observation, *(getattr(observation, name) for name in _CHOICES))).encode())
     return total.hexdigest()

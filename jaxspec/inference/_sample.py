@@ -19,6 +19,7 @@ from jaxspec.inference._simulated import by_chunks
 from jaxspec.methods import NUTS, Method, NestedSlice, UltraNest
 from jaxspec.problem import Problem
 from jaxspec.results import Posterior
+from jaxspec.results._bestfit import from_unbounded
 from jaxspec.results._checkpoint import Journal, NoJournal
 from jaxspec.results._posterior import at_max_depth
 
@@ -61,7 +62,7 @@ def sample(
     elif isinstance(method, NestedSlice):
         with progress_bar.bar(_slices.calls_expected(method), "nested sampling", progress) as advance:
             found, interrupted = _slices.run(problem.density, method, key, advance, journal)
-        values = by_chunks(_from_unbounded, problem.density, found.theta)
+        values = by_chunks(from_unbounded, problem.density, found.theta)
         posterior = _of_nested(problem, method, key, found, values, {"interrupted": interrupted})
     else:
         raise TypeError(f"no sampler is described by {method!r}: give NUTS(...), NestedSlice(...) or UltraNest(...)")
@@ -133,12 +134,6 @@ def _import_ahead() -> None:
 def _chains_from_unbounded(density: Density, u: jax.Array) -> jax.Array:
     """The values of all parameters at points of the unbounded space, shape (chains, draws, n)."""
     return jax.vmap(jax.vmap(lambda point: density.layout.all_values(density.space.values(point))))(u)
-
-
-@jax.jit
-def _from_unbounded(density: Density, u: jax.Array) -> jax.Array:
-    """The same without chains, shape (draws, n)."""
-    return jax.vmap(lambda point: density.layout.all_values(density.space.values(point)))(u)
 
 
 @jax.jit
