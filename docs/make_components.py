@@ -161,7 +161,7 @@ LEFT_OUT = (
     "  `table_from_arrays` takes arrays. So is attenuation by the extragalactic background light (`ebl_from_arrays`,",
     "  astromodels' `EBLattenuation`), and so are spectra of dark matter (`dark_matter_from_arrays`, `DMFitFunction`).",
     "- `thcomp`: its cross-section and its rate of escape have not been reproduced to 1 %. `NthComp` and `CompTT`",
-    "  bring soft photons of their own; `PowerLawComptonization` scatters any spectrum into a power law without a cut-off.",
+    "  bring soft photons of their own; `PowerLawComptonization` scatters any spectrum, without a cut-off.",
     "- `pexrav`, `pexmon`: reflection has not been reproduced to 1 %.",
     "- `srcut`: XSPEC's table differs from the integral that `Synchrotron` computes by 1 to 2 % for any cut-off.",
 )
