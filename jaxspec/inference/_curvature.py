@@ -47,12 +47,13 @@ class Normal(NamedTuple):
     at_bound: np.ndarray  # (n_fits, n) bool
     loose: np.ndarray  # (n_fits, n) bool: the data do not constrain it
     doubtful: np.ndarray  # (n_fits,) bool: the exact curvature is not positive
-    mixed: np.ndarray  # (n_fits, n) bool: parameters that the data cannot tell apart, where it is zero for that reason
+    mixed: np.ndarray  # (n_fits, n) bool: parameters that the data cannot tell apart
 
     def troubles(self, i: int, names: Sequence[str]) -> list[str]:
         """What is wrong with one of them, in words."""
         words = [f"{name} lies at its bound" for name, at in zip(names, self.at_bound[i]) if at]
-        words += [f"the data do not constrain {name}" for name, loose in zip(names, self.loose[i]) if loose]
+        loose = self.loose[i] & ~self.mixed[i]
+        words += [f"the data do not constrain {name}" for name, is_loose in zip(names, loose) if is_loose]
         if self.mixed[i].any():
             alike = " and ".join(name for name, mixed in zip(names, self.mixed[i]) if mixed)
             words.insert(0, f"the data cannot tell {alike} apart: errors are not reliable")
@@ -136,10 +137,11 @@ def normal(
     alone = 1 / np.sqrt(np.maximum(np.diagonal(exact, axis1=1, axis2=2), 1e-300))
     at_bound = near < np.maximum(_AT_BOUND * scale, _WITHIN_ERROR * np.abs(stretch) * alone)
     loose = (np.array(free.kinds) != "real") & (widths > _UNCONSTRAINED) & ~at_bound
+    mixed &= (doubtful | np.any(loose & mixed, axis=1))[:, None]
     held = at_bound | loose
     some = held.any(axis=1)
     if some.any():
-        covariance[some], doubtful[some], mixed[some] = _inverse(
+        covariance[some], doubtful[some], _ = _inverse(
             _without(exact[some], held[some]), _without(gauss_newton[some], held[some])
         )
         covariance[some] *= ~(held[some][:, :, None] | held[some][:, None, :])
@@ -165,6 +167,6 @@ def _inverse(exact: np.ndarray, gauss_newton: np.ndarray) -> tuple[np.ndarray, n
     inverse = np.einsum("fik,fk,fjk->fij", vectors, 1 / safe, vectors) / square
     if not positive.all():
         inverse[~positive] = np.linalg.pinv(gauss_newton[~positive], hermitian=True)
-    flat = ~positive & (np.abs(values[:, 0]) < _FLAT)
+    flat = finite & (np.abs(values[:, 0]) < _FLAT)
     mixed = flat[:, None] & (np.abs(vectors[:, :, 0]) > _PART)
     return inverse, ~positive, mixed & (mixed.sum(axis=1, keepdims=True) > 1)

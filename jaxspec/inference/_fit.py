@@ -18,7 +18,6 @@ from jaxspec.quadrature import spread_normally
 from jaxspec.results import BestFit
 
 N_STARTS = 8
-_FAR_BELOW = 50.0  # of ln L: a lesser maximum that nobody asks for
 
 
 def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS, method: Any = None) -> BestFit:
@@ -127,7 +126,7 @@ def _lesser_maxima(density: Density, found: _optimum.Optimum, best: _optimum.Opt
     kept: list[int] = []
     for i in np.argsort(found.cost):
         last = found.cost[kept[-1]] if kept else best.cost
-        if found.gain[i] < _optimum.TOLERANCE and last + _optimum.SAME < found.cost[i] < best.cost + _FAR_BELOW:
+        if found.gain[i] < _optimum.TOLERANCE and last + _optimum.SAME < found.cost[i] < best.cost + _optimum.FAR_BELOW:
             kept.append(int(i))
     points = [np.asarray(_values_and_stretch(density, found.u[i])[0]) for i in kept]
     return tuple((float(found.cost[i] - best.cost), *map(float, point)) for i, point in zip(kept, points))

@@ -17,7 +17,9 @@ MAX_STEPS = 200
 TOLERANCE = 1e-8  # of ln L: what another Newton step would gain
 ENOUGH = 3  # climbs that agree
 SAME = 0.01  # of ln L: climbs that end so close have found the same maximum
+FAR_BELOW = 50.0  # of ln L: a lesser maximum that nobody asks for
 SPREAD = 2.0  # of starting points, in e-folds of a parameter's distance to its bound
+_PARALLEL, _SLOW = 0.95, (0.3, 0.97)  # squared cosine, and ratio, of steps that are added up
 _LONGEST_STEP = 2.0  # in the unbounded space, where a scale moves by e-folds
 
 
@@ -163,8 +165,20 @@ def advance(density: Density, target: str, pull: Pull | None, state: State) -> S
     u, at = jax.tree.map(lambda new, old: jnp.where(better, new, old), (u, at), (state.u, state.at))
     gain, step_for = at.newton()
     step = step_for(damping)
+    step = jnp.where(better, _farther(at.curvature, state.step, step), step)
     step = step * jnp.minimum(1.0, _LONGEST_STEP / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
     return State(u, at, step, gain, damping, state.steps + 1)
+
+
+def _farther(curvature: jax.Array, last: jax.Array, step: jax.Array) -> jax.Array:
+    """The sum of the steps to come where each is a like fraction of the one before (Aitken), else the step itself.
+
+    The climb's curvature is too large along what the data hardly constrain, and the way there never seems to end.
+    """
+    along, before, now = (a @ curvature @ b for a, b in ((last, step), (last, last), (step, step)))
+    ratio = along / jnp.where(before > 0, before, 1.0)
+    alike = (along > 0) & (along**2 > _PARALLEL * before * now) & (ratio > _SLOW[0]) & (ratio < _SLOW[1])
+    return jnp.where(alike, step / (1 - jnp.where(alike, ratio, 0.0)), step)
 
 
 @functools.partial(program, static_argnames="target")
@@ -173,13 +187,13 @@ def climb(density: Density, starts: jax.Array, target: str) -> Optimum:
 
     On a CPU one after the other, no more where the first three agree: the others have an infinite cost and no steps.
     """
-    one = functools.partial(climb_from, density, target, None)
     if jax.default_backend() != "cpu":
-        return jax.vmap(one)(starts)
+        return jax.vmap(functools.partial(climb_from, density, target, None))(starts)
 
     def next_one(carry: tuple[jax.Array, Optimum]) -> tuple[jax.Array, Optimum]:
         i, found = carry
-        return i + 1, jax.tree.map(lambda all_, new: all_.at[i].set(new), found, one(starts[i]))
+        reached = climb_from(density, target, None, starts[i], best=jnp.min(found.cost))
+        return i + 1, jax.tree.map(lambda every, new: every.at[i].set(new), found, reached)
 
     def wanted(carry: tuple[jax.Array, Optimum]) -> jax.Array:
         i, found = carry
@@ -226,11 +240,16 @@ def climb_held_from(density: Density, target: str, pull: Pull, u: jax.Array) -> 
     return found._replace(cost=found.cost - 0.5 * jnp.sum(pull.weights * (reached - pull.values) ** 2)), reached
 
 
-def climb_from(density: Density, target: str, pull: Pull | None, u: jax.Array) -> Optimum:
-    """One climb, inside a compiled program."""
+def climb_from(density: Density, target: str, pull: Pull | None, u: jax.Array, best: Any = jnp.inf) -> Optimum:
+    """One climb, inside a compiled program; it gives up on its way to a maximum far below the `best` cost known."""
     first = jax.tree.map(lambda array: array[0], first_state(u[None]))
+
+    def wanted(state: State) -> jax.Array:
+        lost = (state.gain < 1.0) & (state.at.cost > best + FAR_BELOW)
+        return (state.steps < MAX_STEPS) & ~(state.gain < TOLERANCE) & ~lost
+
     last = jax.lax.while_loop(
-        lambda state: (state.steps < MAX_STEPS) & ~(state.gain < TOLERANCE),
+        wanted,
         functools.partial(advance, density, target, pull),
         first,
     )
