@@ -50,7 +50,10 @@ def pulls(n: int) -> None:
 
 
 def calibration(n: int, members: int = 20) -> None:
-    """Prints how the ranks of hyper-parameters are distributed over populations."""
+    """Prints how the ranks of hyper-parameters are distributed over populations.
+
+    The spectra have no background: W, which profiles it out, is no likelihood of counts, and its bias is not asked for.
+    """
     rng = np.random.default_rng(1)
     scatter = {
         K: Population(dist.Normal(-8, 0.5), dist.HalfNormal(0.7), log=True),
@@ -61,7 +64,7 @@ def calibration(n: int, members: int = 20) -> None:
         mean, width = rng.normal([-8, -1.8], [0.5, 0.3]), np.abs(rng.normal(0, [0.7, 0.3]))
         each = mean + width * rng.normal(size=(members, 2))
         values = {K: np.exp(each[:, 0]), INDEX: each[:, 1]}
-        seen = simulate_each(MODEL, values, response, 2, np.full(128, 4.0), key=jax.random.key(i))
+        seen = simulate_each(MODEL, values, response, 2, key=jax.random.key(i))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = sample_population(
