@@ -17,6 +17,7 @@ from jaxspec.space import Space
 _UNCONSTRAINED = 20.0  # e-folds of the distance to a bound that the error spans
 _AT_BOUND = 1e-6  # of the distance between a parameter's bounds, or of its size: so near is at the bound,
 _WITHIN_ERROR = 1e-3  # and so near in units of the error with the others held
+_UNSEEN = 1e6  # sizes of a parameter that the error with the others held spans: the data do not see it
 _FLAT, _PART = 1e-4, 0.3  # a curvature of correlations that counts as zero, and a share in its direction
 _LONGEST, _WORTH_IT = 1e-2, 1e-8  # standard deviations, of a last step of Newton's
 _LAST_STEPS = 3
@@ -134,9 +135,11 @@ def normal(
     scale = np.where(np.isfinite(free.width), free.width, np.maximum(np.maximum(np.abs(theta), np.abs(size)), 1e-300))
     near = np.minimum(theta - free.low, free.high - theta)
     # The error with the others held: what the data cannot tell from another parameter is not at its bound.
-    alone = 1 / np.sqrt(np.maximum(np.diagonal(exact, axis1=1, axis2=2), 1e-300))
-    at_bound = near < np.maximum(_AT_BOUND * scale, _WITHIN_ERROR * np.abs(stretch) * alone)
-    loose = (np.array(free.kinds) != "real") & (widths > _UNCONSTRAINED) & ~at_bound
+    alone = np.abs(stretch) / np.sqrt(np.maximum(np.diagonal(exact, axis1=1, axis2=2), 1e-300))
+    # Any place is near a bound in units of an error without end.
+    unseen = alone > _UNSEEN * scale
+    at_bound = near < np.maximum(_AT_BOUND * scale, np.where(unseen, 0.0, _WITHIN_ERROR * alone))
+    loose = (unseen | (np.array(free.kinds) != "real") & (widths > _UNCONSTRAINED)) & ~at_bound
     mixed &= (doubtful | np.any(loose & mixed, axis=1))[:, None]
     held = at_bound | loose
     some = held.any(axis=1)

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose
 from jaxspec import Model, Observation, PointSource, Problem, Response, fit, load
 from jaxspec.inference import _curvature, _fit, _optimum
 from jaxspec.quadrature import Bins
-from jaxspec.spectra import BandPeak, Blackbody, CutoffPowerLawPeak, GaussianLine, LogParabola, PowerLaw
+from jaxspec.spectra import BandPeak, Blackbody, CutoffPowerLawPeak, EnergyFlux, GaussianLine, LogParabola, PowerLaw
 
 # -- the seed ----------------------------------------------------------------------------------------------------------
 
@@ -341,3 +341,12 @@ def test_a_last_step_that_leaves_the_maximum_is_taken_back():
     u, exact = _curvature.refined(derivatives, np.zeros((2, 1)))
     assert_allclose(u[:, 0], [0.0, 0.001], rtol=1e-12)
     assert_allclose(exact[:, 0, 0], [1e-14, 4.0])
+
+
+def test_a_parameter_without_effect_is_not_at_its_bound(line):
+    spectrum = EnergyFlux(log_flux=-8.0, a=10.0, b=100.0)(PowerLaw(index=-1.0))
+    with pytest.warns(UserWarning, match=r"the data do not constrain a\.powerlaw\.K"):
+        best = fit(Problem(Model(PointSource("a", spectrum)), line))
+    assert np.isnan(best.errors["a.powerlaw.K"])
+    assert best.errors["a.energyflux.log_flux"] > 0
+    assert not any("bound" in trouble for trouble in best.troubles)
