@@ -56,7 +56,8 @@ class Outcome:
 
 GOALS = (
     Goal("import, over jax and numpyro", "import", "import_jax_numpyro", 1.3),
-    Goal("value and gradient, over 3ML's value", "likelihood_gradient", "likelihood", 0.4),
+    Goal("value and gradient in a compiled loop, over 3ML's value", "likelihood_loop_each", "likelihood", 0.4),
+    Goal("the same, each by a call from Python", "likelihood_gradient", "likelihood", 0.4),
     Goal("the same, each of 1000 at once", "likelihood_batch_each", "likelihood", 0.08),
     Goal("flux table, 10,000 draws", "flux_erg_1keV_1MeV_68", "flux_trapz_erg_1keV_1MeV_68", 1 / 100),
     Goal("sample again", "sample_again", "sample", 1 / 20),

@@ -99,12 +99,13 @@ class Benchmark:
         vectors = [jax.device_put(point) for point in points]
         batches = [jax.device_put(points[start : start + BATCH]) for start in range(0, LIKELIHOOD_CALLS, BATCH)]
         many = jax.jit(lambda density, thetas: jax.vmap(jax.value_and_grad(density.log_likelihood))(thetas))
+        loop = jax.jit(lambda density, thetas: jax.lax.map(jax.value_and_grad(density.log_likelihood), thetas))
         self.time_ready("likelihood_value", problem.log_likelihood, by_name)
         self.time_ready("likelihood_gradient", problem.log_likelihood_and_gradient, vectors)
         repeated = batches * (BATCH_CALLS // len(batches))
-        self.time_ready("likelihood_batch", lambda thetas: many(problem.density, thetas), repeated)
-        batch = self.seconds["likelihood_batch"]
-        self.seconds["likelihood_batch_each"] = {name: time / BATCH for name, time in batch.items()}
+        for name, program in (("likelihood_batch", many), ("likelihood_loop", loop)):
+            self.time_ready(name, lambda thetas, program=program: program(problem.density, thetas), repeated)
+            self.seconds[f"{name}_each"] = {clock: time / BATCH for clock, time in self.seconds[name].items()}
 
     def time_ready(self, name: str, function: Any, inputs: list[Any]) -> None:
         """Store the seconds per call until its result is there, after one call that compiles."""

@@ -33,6 +33,11 @@ NAMES = {  # of the seed's free parameters, by the names that the reference uses
 }
 
 
+def pytest_collection_modifyitems(items):
+    """Notebooks first: they take longest, and the worker that has them last would work alone."""
+    items.sort(key=lambda item: "test_notebooks" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def reference():
     """The seed's answers (3ML 2.6.1 with Minuit, reproduced by an independent script), with our parameter names."""
