@@ -24,7 +24,7 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS, m
     """The maximum of the likelihood, or of likelihood times prior.
 
     Damped Gauss-Newton climbs run in one compiled program: one from the model's present values, the others spread
-    around it. Where the first three agree, they are enough; else more follow, and then as many around the best that
+    around it. Where the first five agree, they are enough; else more follow, and then as many around the best that
     they found. The covariance is the inverse of the exact second derivatives at the best maximum. A parameter at its
     bound, or one that the data do not constrain, has no such error: it is NaN, and the others' are those with this one
     held.

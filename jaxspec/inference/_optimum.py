@@ -15,7 +15,7 @@ from jaxspec.density import Density
 
 MAX_STEPS = 200
 TOLERANCE = 1e-8  # of ln L: what another Newton step would gain
-ENOUGH = 3  # climbs that agree
+ENOUGH = 5  # climbs that agree
 SAME = 0.01  # of ln L: climbs that end so close have found the same maximum
 FAR_BELOW = 50.0  # of ln L: a lesser maximum that nobody asks for
 SPREAD = 2.0  # of starting points, in e-folds of a parameter's distance to its bound
@@ -185,7 +185,7 @@ def _farther(curvature: jax.Array, last: jax.Array, step: jax.Array) -> jax.Arra
 def climb(density: Density, starts: jax.Array, target: str) -> Optimum:
     """Climbs to a maximum of `target` (see `cost`) from starts, shape (n_starts, n).
 
-    On a CPU one after the other, no more where the first three agree: the others have an infinite cost and no steps.
+    On a CPU one after the other, no more where the first five agree: the others have an infinite cost and no steps.
     """
     if jax.default_backend() != "cpu":
         return jax.vmap(functools.partial(climb_from, density, target, None))(starts)
@@ -205,7 +205,7 @@ def climb(density: Density, starts: jax.Array, target: str) -> Optimum:
 
 
 def agree(found: Optimum) -> Any:
-    """Whether the first three climbs, from starts far apart, have ended at the same maximum."""
+    """Whether the first five climbs, from starts far apart, have ended at the same maximum."""
     costs = found.cost[:ENOUGH]
     return (costs.max() < costs.min() + SAME) & (found.gain[:ENOUGH] < TOLERANCE).all()
 
