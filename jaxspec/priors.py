@@ -103,7 +103,7 @@ def _mapped(prior: Any, probabilities: jax.Array) -> Any:
     if isinstance(prior, dist.Independent):
         return prior.base_dist.icdf(probabilities)
     if not isinstance(prior, dist.TransformedDistribution):
-        raise NotImplementedError
+        raise NotImplementedError(f"no formula for the quantiles of a {type(prior).__name__} is known here")
     values = _mapped(prior.base_dist, probabilities)
     for transform in prior.transforms:
         values = transform(values)

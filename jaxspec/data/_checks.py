@@ -13,10 +13,17 @@ from ._response import Response, frozen
 if TYPE_CHECKING:
     from ._observation import Background, Observation
 
-BY_USER = "chosen by the user"
 # What is measured in one region of the sky, be it that of the source or of its background.
 REGION = ("counts", "exposure", "errors", "area_scale", "back_scale", "systematic")
 STATISTICS = ("cstat", "wstat", "pgstat", "pstat", "lstat", "chi2")
+# What the data demand, by the reason that is given for it.
+_BY_DATA = {
+    "the counts have Gaussian errors": "chi2",
+    "Poisson counts, with a model of their background": "cstat",
+    "Poisson counts without background": "cstat",
+    "Poisson counts and Poisson background": "wstat",
+    "Poisson counts and background with Gaussian errors": "pgstat",
+}
 
 
 def check_counts(data: Background | Observation) -> None:
@@ -121,18 +128,19 @@ def choose_statistic(observation: Observation) -> None:
     """Set the statistic that the data demand, or check the one that was asked for."""
     background, gaussian = observation.background, observation.errors is not None
     modelled = bool(observation.background_models)
-    if observation.statistic is None:
+    # An observation made of another one by `dataclasses.replace` has other data, and may need another statistic.
+    if observation.statistic in (None, _BY_DATA.get(observation.statistic_reason)):
         if gaussian:
-            statistic, reason = "chi2", "the counts have Gaussian errors"
+            reason = "the counts have Gaussian errors"
         elif modelled:
-            statistic, reason = "cstat", "Poisson counts, with a model of their background"
+            reason = "Poisson counts, with a model of their background"
         elif background is None:
-            statistic, reason = "cstat", "Poisson counts without background"
+            reason = "Poisson counts without background"
         elif background.errors is None:
-            statistic, reason = "wstat", "Poisson counts and Poisson background"
+            reason = "Poisson counts and Poisson background"
         else:
-            statistic, reason = "pgstat", "Poisson counts and background with Gaussian errors"
-        object.__setattr__(observation, "statistic", statistic)
+            reason = "Poisson counts and background with Gaussian errors"
+        object.__setattr__(observation, "statistic", _BY_DATA[reason])
         object.__setattr__(observation, "statistic_reason", reason)
         return
     statistic, name = observation.statistic, observation.name
@@ -149,5 +157,4 @@ def choose_statistic(observation: Observation) -> None:
         raise ValueError(f"{name}: {statistic} needs a background; without one use 'cstat'")
     if background is not None and background.errors is not None and statistic in ("wstat", "lstat"):
         raise ValueError(f"{name}: {statistic} needs Poisson background counts, but these have errors: use 'pgstat'")
-    if not observation.statistic_reason:
-        object.__setattr__(observation, "statistic_reason", BY_USER)
+    object.__setattr__(observation, "statistic_reason", "chosen by the user")

@@ -40,7 +40,7 @@ def read_each(
     two of one name and where nothing can be read.
     """
     observations: dict[str, Observation] = {}
-    shared: dict[Any, Any] = {}
+    shared: tuple[dict[Any, Any], ...] = ({}, {})
     given = {"background": background, "response": response, "arf": arf}
     for row in _rows(where):
         for found in _tried(functools.partial(_read, {**given, **row}, shared), row["spectrum"]):
@@ -63,9 +63,9 @@ def _tried(function: Callable[[], Any], what: Any) -> list[Any]:
         return []
 
 
-def _read(row: Mapping[str, Any], shared: dict[Any, Any]) -> list[Observation]:
+def _read(row: Mapping[str, Any], shared: Any) -> list[Observation]:
     loader = Loader(row["background"], row["response"], row["arf"])
-    loader.responses = shared
+    loader.files, loader.responses = shared
     return [loader.observation(spectrum, row.get("name"), []) for spectrum in read_spectra(row["spectrum"], "all", [])]
 
 

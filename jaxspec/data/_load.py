@@ -10,7 +10,9 @@ from ._checks import REGION
 from ._fits import Address, OgipError, Repair, address, find_file, names_no_file, say
 from ._observation import Background, Observation
 from ._pha import Spectrum, read_spectra
-from ._response import Response, load_response
+from ._response import Response, response_of
+from ._rmf import ResponseFile, read_response_file
+from ._series import shares_during
 
 
 def load_observations(
@@ -29,7 +31,8 @@ class Loader:
 
     def __init__(self, background: Any, response: Any, arf: Any) -> None:
         self.given = {"BACKFILE": background, "RESPFILE": response, "ANCRFILE": arf}
-        self.responses: dict[tuple[str, str], tuple[Response, list[Repair]]] = {}
+        self.files: dict[Address, tuple[ResponseFile, list[Repair]]] = {}
+        self.responses: dict[Any, tuple[Response, list[Repair]]] = {}
 
     def file(self, spectrum: Spectrum, keyword: str, argument: str, given: Any = None) -> Address | None:
         """The file that the user gives in place of a keyword, or that the keyword names."""
@@ -64,14 +67,21 @@ class Loader:
         if file is None:
             raise OgipError(f"{spectrum.where}: RESPFILE names no response; give response=<path or Response>")
         area = self.file(spectrum, "ANCRFILE", "arf")
-        key = (str(file), str(area))
-        if key not in self.responses:
+        name = str(file.path)
+        if file not in self.files:
             found: list[Repair] = []
+            self.files[file] = (read_response_file(file, found, file.number), found)
+        content, found = self.files[file]
+        by_time: list[Repair] = []
+        shares = shares_during(content, name, spectrum.start, spectrum.stop, by_time)
+        key = (file, area, None if shares is None else tuple(shares))
+        if key not in self.responses:
+            made = list(found)
             arf = None if area is None else _written(area)
-            self.responses[key] = (load_response(_written(file), arf, found), found)
-        loaded, found = self.responses[key]
-        repairs += found
-        return loaded
+            self.responses[key] = (response_of(content, name, shares, arf, made), made)
+        response, made = self.responses[key]
+        repairs += by_time + made
+        return response
 
     def background(self, spectrum: Spectrum, repairs: list[Repair]) -> Background | None:
         given = self.given["BACKFILE"]

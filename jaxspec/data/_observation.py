@@ -11,7 +11,7 @@ import numpy as np
 from . import _selection
 from ._background_model import response_for
 from ._bias import background_bias
-from ._checks import BY_USER, check_counts, check_parts, check_variance, choose_statistic
+from ._checks import check_counts, check_parts, check_variance, choose_statistic
 from ._pooled import pooled
 from ._response import Response
 from ._selectable import Selectable
@@ -119,7 +119,8 @@ class Observation(Selectable):
 
         `background` (a path or `Background`), `response` (a path or `Response`) and `arf` (a path) take the
         place of the files named by BACKFILE, RESPFILE and ANCRFILE; the string "none" stands for no file. A list
-        of backgrounds is pooled to one (`Background.pooled`).
+        of backgrounds is pooled to one (`Background.pooled`). Of matrices that follow each other in time (RSP2), those
+        of the spectrum's time are mixed by exposure; where there is none, the nearest is taken, with a warning.
         `row`, from 1, picks the spectrum of a type II file. Named files are looked for beside the PHA file
         first.
 
@@ -164,8 +165,7 @@ class Observation(Selectable):
         """
         models = dict(self.background_models)
         models[name] = response_for(self, response)
-        chosen = self.statistic_reason == BY_USER
-        return replace(self, background_models=tuple(models.items()), statistic=self.statistic if chosen else None)
+        return replace(self, background_models=tuple(models.items()))
 
     def with_statistic(self, statistic: str, *, variance: str = "data", systematic: float = 0.0) -> Observation:
         """Choose the statistic.
@@ -189,9 +189,8 @@ class Observation(Selectable):
 
         **Reference:** XSPEC manual, commands statistic, weight and systematic.
         """
-        return replace(
-            self, statistic=statistic, statistic_reason="", variance=variance, model_systematic=float(systematic)
-        )
+        chosen = {"statistic": statistic, "statistic_reason": ""}
+        return replace(self, **chosen, variance=variance, model_systematic=float(systematic))
 
     def significance(self) -> float:
         """Significance in standard deviations of all selected counts over the background, negative for a deficit.
@@ -329,6 +328,8 @@ def describe(observation: Observation) -> str:
         note = str(error)
     if note is not None:
         lines.append(f"note         {note}")
+    if observation.statistic == "cstat" and observation.background is not None and not observation.background_models:
+        lines.append("note         cstat leaves the background out: its counts are taken for the source's")
     if observation.systematic is not None and observation.statistic != "chi2":
         lines.append(f"note         systematic errors are not used by {observation.statistic}")
     lines += [f"repaired     {text}" for text in observation.repairs]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._fits import OgipError, Repair, address, say
+from ._series import shares_of
 from ._split import WHOLE, added, is_split
 
 if TYPE_CHECKING:
@@ -212,66 +213,43 @@ def load_response(
     number = file.number if number is None else number
     if sum(choice is not None for choice in (number, time, weights)) > 1:
         raise ValueError(f"{path}: give only one of number, time and weights")
-    before = len(repairs)
     content = read_response_file(file, repairs, number)
     name = str(file.path)
-    if number is time is weights is None and is_split(content):
+    chosen = time is not None or weights is not None
+    return response_of(content, name, shares_of(content, name, time, weights) if chosen else None, arf, repairs)
+
+
+def response_of(
+    content: ResponseFile, name: str, shares: np.ndarray | None, arf: Any, repairs: list[Repair]
+) -> Response:
+    """The matrices of a file with these weights, and an ARF; without weights there is one, or parts of one.
+
+    `repairs` holds what was repaired in the file already, and gets what is repaired here.
+    """
+    if shares is None and is_split(content):
         first, values = added(content)
         repairs.append(Repair(f"{name}: {len(content.matrices)} matrices are parts of one response, added up"))
     else:
-        shares = _shares(content, name, time, weights)
-        first = content.matrices[int(np.argmax(shares))]
-        values = sum(share * matrix.values for share, matrix in zip(shares, content.matrices) if share > 0)
+        shares = shares_of(content, name, None, None) if shares is None else shares
+        first, values = _mixed(content, shares)
     if arf is not None:
         values = _with_area(values, first, arf, repairs)
     elif first.kind == "REDIST":
         repairs.append(Repair(f"{first.where} says that it holds no effective area, and no ARF was given", loud=True))
     low, high, values = _ordered(first.energy_low, first.energy_high, values, first.where, repairs)
-    texts = tuple(dict.fromkeys(repair.text for repair in repairs[before:]))
+    texts = tuple(dict.fromkeys(repair.text for repair in repairs))
     bounds = content.channel_low, content.channel_high
     return Response(low, high, content.channels, *bounds, values.T.tocsr(), name, texts)
 
 
-def _shares(content: ResponseFile, name: str, time: Any, weights: Sequence[float] | None) -> np.ndarray:
-    """The weight of each matrix of the file."""
-    matrices = content.matrices
-    count = len(matrices)
-    if weights is not None:
-        shares = np.array(weights, dtype=np.float64)
-        if shares.shape != (count,) or not np.isfinite(shares).all() or (shares < 0).any() or shares.sum() == 0:
-            raise ValueError(f"{name}: weights must be {count} numbers, not negative and not all 0, got {weights}")
-    elif time is not None:
-        shares = _time_shares(matrices, name, time)
-    elif count > 1:
-        spans = ", ".join(f"{i + 1}: {m.start} to {m.stop} s" for i, m in enumerate(matrices[:5]))
-        raise ValueError(
-            f"{name}: the file has {count} matrices ({spans}{', ...' if count > 5 else ''}); "
-            "choose one by Response.from_ogip(..., number=) or time=, or mix them by time=(start, stop) or weights="
-        )
-    else:
-        shares = np.ones(1)
-    used = [matrix for matrix, share in zip(matrices, shares) if share > 0]
+def _mixed(content: ResponseFile, shares: np.ndarray) -> tuple[Matrix, Any]:
+    """The matrix with the largest share, and the weighted sum of those that have one."""
+    used = [matrix for matrix, share in zip(content.matrices, shares) if share > 0]
     for matrix in used[1:]:
         if not np.array_equal(matrix.energy_low, used[0].energy_low):
             raise ValueError(f"{matrix.where}: photon bins differ between the matrices; choose one by number=")
-    return shares / shares.sum()
-
-
-def _time_shares(matrices: list[Matrix], name: str, time: Any) -> np.ndarray:
-    start = np.array([np.nan if matrix.start is None else matrix.start for matrix in matrices])
-    stop = np.array([np.nan if matrix.stop is None else matrix.stop for matrix in matrices])
-    if not np.isfinite(start + stop).all():
-        raise ValueError(f"{name}: the matrices carry no TSTART and TSTOP; choose by number= or weights=")
-    first, last = (time, time) if np.ndim(time) == 0 else time
-    if not first <= last:
-        raise ValueError(f"{name}: time must run from earlier to later, got {time}")
-    if first == last:
-        shares = ((start <= first) & (first < stop)).astype(np.float64)
-    else:
-        shares = np.clip(np.minimum(stop, last) - np.maximum(start, first), 0.0, None)
-    if shares.sum() == 0:
-        raise ValueError(f"{name}: no matrix is valid at {time} s; they cover {start.min()} to {stop.max()} s")
-    return shares
+    values = sum(share * matrix.values for share, matrix in zip(shares, content.matrices) if share > 0)
+    return content.matrices[int(np.argmax(shares))], values
 
 
 def _with_area(values: Any, matrix: Matrix, arf: Any, repairs: list[Repair]) -> Any:

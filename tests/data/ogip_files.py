@@ -53,6 +53,16 @@ def bounds_table(change=None, first=1):
     return table("EBOUNDS", columns | (change or {}))
 
 
+def matrix_series(path, times):
+    """An RSP2 file: 1, 2, ... times MATRIX, valid in the intervals `times`; None for one without."""
+    tables = []
+    for factor, time in enumerate(times, 1):
+        values = ragged([[0.5 * factor, 0.25 * factor], [0.5 * factor] * 2, [0.125 * factor, 0.75 * factor]])
+        header = {} if time is None else {"TSTART": time[0], "TSTOP": time[1]}
+        tables.append(matrix_table({"MATRIX": ("PD()", values)}, {"HDUCLAS3": "FULL"} | header))
+    return save(path, bounds_table(), *tables)
+
+
 # What matrix_table means, (channels, photon bins).
 MATRIX = np.array([[0.5, 0, 0.125], [0.25, 0.5, 0], [0, 0.5, 0], [0, 0, 0.75]])
 

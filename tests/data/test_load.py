@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from ogip_files import MATRIX, bounds_table, matrix_table, save, spectrum_table, table
+from ogip_files import MATRIX, bounds_table, matrix_series, matrix_table, save, spectrum_table, table
 
 from jaxspec.data import Background, Observation, RepairWarning, Response
 
@@ -234,3 +234,40 @@ def test_errors_of_pooled_backgrounds_add_in_squares():
         Background.pooled(poisson, Background([1.0], 1.0))
     with pytest.raises(ValueError, match="pooled takes backgrounds, and got none"):
         Background.pooled()
+
+
+def time_series(build, times, matrices=((0.0, 10.0), (10.0, 20.0), (20.0, 20.0))):
+    """A PHA file of type II with a row for each of `times`, and its RSP2."""
+    matrix_series(build.folder / "a.rsp2", matrices)
+    columns = {"COUNTS": ("4J", [[1, 2, 3, 4]] * len(times)), "CHANNEL": ("4I", [[1, 2, 3, 4]] * len(times))}
+    columns |= {"TIME": ("D", [first for first, _ in times]), "ENDTIME": ("D", [last for _, last in times])}
+    return save(build.folder / "a.pha", table("SPECTRUM", columns, EXPOSURE=1.0, RESPFILE="a.rsp2"))
+
+
+def test_each_row_takes_the_matrices_of_its_own_time(build):
+    path = time_series(build, times=((0.0, 4.0), (8.0, 12.0), (20.0, 21.0), (26.0, 27.0)))
+    with pytest.warns(RepairWarning, match=r"from 26\.0+ to 27\.0+ s; number 3 is 6 s away, and taken"):
+        observations = Observation.all_from_ogip(path)
+    # The second row is half in the time of one matrix, half in that of the next; the third just after the last.
+    scales = [each.response.matrix.toarray().sum() / MATRIX.sum() for each in observations]
+    assert_allclose(scales, [1, 1.5, 3, 3], rtol=1e-12)
+    assert "3 matrices in time; of this spectrum, 8.000000 to 12.000000 s: number 1 (0.5), 2 (0.5)" in (
+        observations[1].info()
+    )
+
+
+def test_rows_of_one_matrix_share_a_response(build):
+    first, second = Observation.all_from_ogip(time_series(build, times=((0.0, 4.0), (5.0, 8.0))))
+    assert first.response is second.response
+
+
+def test_times_of_another_clock_are_refused(build):
+    with pytest.raises(ValueError, match=r"a\.rsp2: the matrices cover 0\.0 to 20\.0 s, the spectrum .*clocks differ"):
+        Observation.from_ogip(time_series(build, times=((2.5e8, 2.5e8),)))
+
+
+def test_matrices_without_times_need_a_choice(build):
+    path = time_series(build, times=((0.0, 4.0), (4.0, 8.0)), matrices=(None, None))
+    with pytest.raises(ValueError, match="the file has 2 matrices"):
+        Observation.all_from_ogip(path)
+    assert len(Observation.all_from_ogip(path, response=build.folder / "a.rsp2{2}")) == 2

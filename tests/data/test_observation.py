@@ -52,6 +52,23 @@ def test_the_statistic_can_be_chosen(observation):
     assert "pstat: chosen by the user" in changed.info()
 
 
+def test_other_data_get_the_statistic_that_they_demand(response, observation):
+    alone = Observation(observation.counts, response, 10.0)
+    assert dataclasses.replace(alone, background=observation.background).statistic == "wstat"
+    assert dataclasses.replace(observation, background=None).statistic == "cstat"
+    assert dataclasses.replace(observation, errors=np.ones(10)).statistic == "chi2"
+
+
+def test_a_chosen_statistic_is_kept_with_other_data_and_says_what_it_leaves_out(response, observation):
+    alone = Observation(observation.counts, response, 10.0).with_statistic("cstat")
+    seen = dataclasses.replace(alone, background=observation.background)
+    assert seen.statistic == "cstat"
+    assert "note         cstat leaves the background out" in seen.info()
+    assert dataclasses.replace(observation, statistic="cstat").statistic == "cstat"
+    with pytest.raises(ValueError, match="wstat needs a background; without one use 'cstat'"):
+        dataclasses.replace(observation.with_statistic("wstat"), background=None)
+
+
 def test_the_reason_for_the_statistic_survives_other_changes(observation):
     assert "Poisson background" in observation.notice("3-5 keV").info()
     assert "chosen by the user" in observation.with_statistic("pstat").notice("3-5 keV").info()

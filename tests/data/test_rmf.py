@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
-from ogip_files import MATRIX, area_table, bounds_table, matrix_table, ragged, save
+from ogip_files import MATRIX, area_table, bounds_table, matrix_series, matrix_table, ragged, save
 
 from jaxspec.data import RepairWarning, Response
 
@@ -190,11 +190,7 @@ def test_rows_that_sum_to_more_than_one_are_said_where_an_arf_is_applied(build):
 
 def several(build):
     """Matrices 1, 2 and 3 times MATRIX, valid from 0 to 10, 10 to 20 and 20 to 40 s."""
-    tables = []
-    for factor, start, stop in ((1, 0.0, 10.0), (2, 10.0, 20.0), (3, 20.0, 40.0)):
-        values = ragged([[0.5 * factor, 0.25 * factor], [0.5 * factor] * 2, [0.125 * factor, 0.75 * factor]])
-        tables.append(matrix_table({"MATRIX": ("PD()", values)}, {"TSTART": start, "TSTOP": stop}))
-    return save(build.folder / "a.rsp2", bounds_table(), *tables)
+    return matrix_series(build.folder / "a.rsp2", [(0.0, 10.0), (10.0, 20.0), (20.0, 40.0)])
 
 
 def test_a_matrix_is_chosen_by_number(build):

@@ -9,6 +9,7 @@ import numpy as np
 import numpyro.distributions as dist
 import optax
 import pytest
+import scipy
 from numpy.testing import assert_allclose
 
 from jaxspec import Model, Observation, PointSource, Problem, Response, fit, load
@@ -329,6 +330,28 @@ def test_lesser_maxima_are_reported(tmp_path):
     assert "a lesser maximum, ln L lower by" in repr(best)
     best.save(tmp_path / "best.nc")
     assert np.array_equal(load(tmp_path / "best.nc").lesser_maxima, best.lesser_maxima)
+
+
+def test_a_line_that_few_climbs_find_is_not_lost():
+    # The first three climbs end elsewhere, 10 in ln L below the line at 17 keV; that of the model is narrower.
+    edges = np.geomspace(1.0, 100.0, 201)
+
+    def expected(sigma, K, tilt, scale, energy):  # E^(tilt - 1)
+        power_law = np.log(edges) if tilt == 0 else edges**tilt / tilt
+        return 10 * np.diff(K * power_law + scale * scipy.special.ndtr((edges - energy) / sigma))
+
+    truth = np.array([30.0, 0.0, 5.1, 17.0])
+    counts = np.random.default_rng(1).poisson(expected(0.85, *truth)).astype(float)
+    model = Model(PointSource("a", PowerLaw(K=1.0, index=-1.0) + GaussianLine(energy=6.4, sigma=0.3, K=1.0)))
+    model = model.freeze("a.gaussianline.sigma").with_bounds({"a.gaussianline.energy": (1.5, 80)})
+    best = fit(Problem(model, Observation(counts, Response.diagonal(edges), 10.0)))
+
+    def minus_log_likelihood(vector):
+        return -scipy.stats.poisson.logpmf(counts, expected(0.3, *vector)).sum()
+
+    at_the_line = scipy.optimize.minimize(minus_log_likelihood, truth, method="Nelder-Mead")
+    assert_allclose(best.log_likelihood, -at_the_line.fun, atol=0.01, rtol=0)
+    assert_allclose(best.values["a.gaussianline.energy"], at_the_line.x[3], atol=0.02)
 
 
 def test_a_last_step_that_leaves_the_maximum_is_taken_back():
