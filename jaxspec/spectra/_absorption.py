@@ -48,9 +48,16 @@ class AbstractAbsorption(AbstractMultiplicative):
         assert self.table is not None  # for the type checker
         return self.table
 
-    def evaluate(self, energy: jax.Array) -> jax.Array:
-        depth = self.nH * jnp.exp(self.log_cross_section(jnp.log(energy * (1 + self.z))))
+    def depth(self, energy: jax.Array) -> jax.Array:
+        """The optical depth of what is covered."""
+        return self.nH * jnp.exp(self.log_cross_section(jnp.log(energy * (1 + self.z))))
+
+    def transmitted(self, depth: jax.Array) -> jax.Array:
+        """The part of the photons that comes through."""
         return 1 - self.covering + self.covering * jnp.exp(-depth)
+
+    def evaluate(self, energy: jax.Array) -> jax.Array:
+        return self.transmitted(self.depth(energy))
 
 
 class TBabs(AbstractAbsorption):

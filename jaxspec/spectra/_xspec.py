@@ -9,6 +9,7 @@ from typing import Any
 from jaxspec import parameters, units
 from jaxspec.spectra._base import AbstractComponent, AbstractConvolution, AbstractSpectrum
 from jaxspec.spectra._table_files import table_from_ogip
+from jaxspec.spectra._xspec_bins import XspecBins
 from jaxspec.spectra._xspec_forms import FORMS, form_class
 from jaxspec.spectra._xspec_names import full_name
 
@@ -22,6 +23,7 @@ def xspec(
     *,
     abundances: str = "angr",
     cross_sections: str = "vern",
+    xspec_bins: bool = False,
 ) -> AbstractSpectrum:
     r"""A spectrum from XSPEC's expression, with XSPEC's parameter names, norms and conventions.
 
@@ -32,8 +34,7 @@ def xspec(
     begin so, the first in XSPEC's list is meant, as in XSPEC. Of two alike, the second gets its place in the
     expression, as in PyXspec: `gaussian`, `gaussian_4`. A convolution acts on all that stands to its right in its
     product (`cflux*powerlaw`); `partcov`, `vmshift` and `zmshift` on the next factor. Values start at XSPEC's defaults.
-    Bins are integrated exactly, where some of XSPEC's components take the mean of the edges. `atable{file}`,
-    `mtable{file}`, `etable{file}` are tables (`table_from_ogip`), called by the name in the file.
+    `atable{file}`, `mtable{file}`, `etable{file}` are tables (`table_from_ogip`), called by the name in the file.
 
     Args:
         expression: `+`, `*` and parentheses; `tbabs(powerlaw)` is `tbabs*powerlaw`.
@@ -42,6 +43,9 @@ def xspec(
         abundances: of absorbers and plasmas, as set by XSPEC's `abund`: "angr", "wilm", "aspl", "feld", "aneb", "grsa",
             "lodd", "lpgp" or "lpgs".
         cross_sections: of `phabs` and its kin, as set by XSPEC's `xsect`: "vern" or "bcmc".
+        xspec_bins: False to integrate exactly over the photon bins of a response. True for what XSPEC does: it absorbs
+            a bin by the mean optical depth at its two edges, and takes the mean of the edges for black bodies,
+            bremsstrahlung and some others. Where bins are wide, its numbers come out to the last digit so only.
 
     Raises `KeyError` for an unknown component (it offers the nearest) or parameter, `ValueError` for an expression that
     cannot be read and a value outside its bounds.
@@ -52,7 +56,8 @@ def xspec(
     spectrum = reader.sum()
     if reader.tokens:
         raise reader.error(f"{reader.tokens[0]!r} is not expected here")
-    return _with_values(spectrum, reader.values)
+    spectrum = _with_values(spectrum, reader.values)
+    return XspecBins()(spectrum) if xspec_bins else spectrum
 
 
 class _Reader:
