@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxspec import parameters
-from jaxspec.density import Density
+from jaxspec.density import Density, Packed
 from jaxspec.inference import _optimum, _profile
 from jaxspec.inference._fit import better_fit
 from jaxspec.quantities import AbstractQuantity, Derived
@@ -153,26 +153,39 @@ def _ends(best: BestFit, searches: list[_Search], rise: float) -> tuple[list[Any
     groups: dict[Any, list[int]] = {}
     for i, search in enumerate(searches):
         groups.setdefault(jax.tree.structure(search.aim), []).append(i)
-    density, target, lowest = best.problem.density, target_of(best), lowest_cost(best)
+    packed, target, lowest = Packed(best.problem.density), target_of(best), lowest_cost(best)
     sides: dict[tuple[int, float], tuple[float, str]] = {}
     better: np.ndarray | None = None
     for members in groups.values():
         aims = jax.tree.map(lambda *leaves: np.repeat(np.stack(leaves), 2, axis=0), *(searches[i].aim for i in members))
         directions = np.tile([-1.0, 1.0], len(members))
         starts = np.stack([_start(best, searches[i], side, rise) for i in members for side in (-1.0, 1.0)])
-        found = _profile.crossings(density, target, aims, starts, directions, np.array(lowest), np.array(rise))
+        steps = np.stack([side * _expected_step(best, searches[i], rise) for i in members for side in (-1.0, 1.0)])
+        steps[np.any(starts != best.u, axis=1)] = 0.0
+        found = _profile.crossings(packed, target, aims, starts, steps, directions, np.array(lowest), np.array(rise))
         found = jax.tree.map(np.asarray, found)
         deepest = int(np.argmin(found.lowest))
         if found.lowest[deepest] < lowest - _BETTER:
             better = found.lowest_u[deepest]
         for k, (i, side) in enumerate((i, side) for i in members for side in (-1.0, 1.0)):
-            value, state = float(found.value[k]), "ok"
+            place, state = searches[i].place, "ok"
+            value = float(found.value[k] if place is None else found.theta[k, place])
             if not found.reached[k]:
                 value, state, point, cost = _by_bracketing(best, searches[i], side, rise, starts[k])
                 if cost < lowest - _BETTER:
                     better = point
+                if place is not None:
+                    value = float(parameters_at(best.problem.density, value * np.eye(1, len(best.u), place))[0, place])
             sides[i, side] = value, state
     return _intervals(best, searches, sides), better
+
+
+def _expected_step(best: BestFit, search: _Search, rise: float) -> np.ndarray:
+    """From the best fit to the upper end, by the covariance; zero where nothing is known of it."""
+    if not isinstance(search.aim, _profile.Coordinate):
+        return np.zeros_like(best.u)
+    along = best.covariance_u @ search.aim.row
+    return along * np.sqrt(2 * rise / max(search.aim.row @ along, 1e-300))
 
 
 def target_of(best: BestFit) -> str:
@@ -235,20 +248,15 @@ def _intervals(
     best: BestFit, searches: list[_Search], sides: Mapping[tuple[int, float], tuple[float, str]]
 ) -> list[tuple[float, float, str]]:
     """Both ends of each interval in the unit of its quantity, with the status."""
-    density, rows = best.problem.density, best.problem.model.parameters
-    points = np.repeat(best.u[None], 2 * len(searches), axis=0)
-    for i, search in enumerate(searches):
-        if search.place is not None:
-            points[[2 * i, 2 * i + 1], search.place] = [sides[i, side][0] for side in (-1.0, 1.0)]
-    thetas = np.asarray(parameters_at(density, jax.device_put(points)))
+    kinds, rows = best.problem.density.space.kinds, best.problem.model.parameters
     found = []
     for i, search in enumerate(searches):
         ends = [sides[i, -1.0], sides[i, 1.0]]
         states = [state for _, state in ends]
         numbers = [value if state == "ok" else np.nan for value, state in ends]
         if search.place is not None:
-            numbers = [*thetas[2 * i : 2 * i + 2, search.place]]
-            if density.space.kinds[search.place] == "upper":  # it falls where its coordinate rises
+            numbers = [value for value, _ in ends]
+            if kinds[search.place] == "upper":  # it falls where its coordinate rises
                 numbers, states = numbers[::-1], states[::-1]
             bounds = rows[best.problem.names[search.place]].support
             numbers = [number if state == "ok" else bound for number, state, bound in zip(numbers, states, bounds)]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxspec._setup import program
-from jaxspec.density import Density
+from jaxspec.density import Density, Packed
 from jaxspec.inference import _optimum
 from jaxspec.quantities import AbstractRule
 
@@ -50,7 +50,7 @@ class Crossing(NamedTuple):
 
     value: jax.Array  # of the quantity
     reached: jax.Array
-    u: jax.Array
+    theta: jax.Array  # the free parameters there
     lowest_u: jax.Array  # the best point that was met, and its cost
     lowest: jax.Array
 
@@ -86,9 +86,15 @@ def _step_to(level: jax.Array, rise: jax.Array, side: jax.Array, at: _optimum.Lo
     return scale * (vectors @ ((wanted * along - gradient) / values)), reached
 
 
-def _cross(density: Density, target: str, aim: Any, start: jax.Array, lowest: jax.Array, rise: Any, side: Any) -> Any:
+def _cross(
+    density: Density, target: str, aim: Any, start: jax.Array, step: jax.Array, lowest: jax.Array, rise: Any, side: Any
+) -> Crossing:
     level = lowest + rise
     bounded = np.array([kind != "real" for kind in density.space.kinds])
+
+    def shortened(step: jax.Array) -> jax.Array:
+        length = jnp.max(jnp.where(bounded, jnp.abs(step), 0.0))
+        return step * jnp.minimum(1.0, _LONGEST_STEP / jnp.maximum(length, 1e-300))
 
     def look(u: jax.Array) -> tuple[_optimum.Local, jax.Array, jax.Array]:
         value, slope = jax.value_and_grad(lambda point: aim(density, point))(u)
@@ -104,9 +110,7 @@ def _cross(density: Density, target: str, aim: Any, start: jax.Array, lowest: ja
         old = (state.u, state.at, state.value, state.slope)
         u, at, value, slope = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, old)
         step, reached = _step_to(level, rise, side, at, slope)
-        length = jnp.max(jnp.where(bounded, jnp.abs(step), 0.0))
-        step = step * jnp.minimum(1.0, _LONGEST_STEP / jnp.maximum(length, 1e-300))
-        step = jnp.where(good, step, state.step / 4)
+        step = jnp.where(good, shortened(step), state.step / 4)
         better = good & (at.cost < state.lowest)
         return _State(
             u, at, value, slope, step, reached & good, state.steps + 1,
@@ -117,31 +121,42 @@ def _cross(density: Density, target: str, aim: Any, start: jax.Array, lowest: ja
         inside = jnp.all(jnp.where(bounded, jnp.abs(state.u - start) < EDGE, True))
         return ~state.reached & (state.steps < _MAX_STEPS) & inside
 
-    nowhere = _optimum.Local(jnp.asarray(jnp.inf), jnp.zeros_like(start), jnp.eye(len(start)))
+    unseen = _optimum.Local(lowest, jnp.zeros_like(start), jnp.eye(len(start)))
     zero, no = jnp.zeros_like(start), jnp.asarray(False)
-    first = _State(start, nowhere, jnp.zeros(()), zero, zero, no, jnp.asarray(0), start, lowest)
+    first = _State(start, unseen, jnp.zeros(()), zero, shortened(step), no, jnp.asarray(0), start, lowest)
     last = jax.lax.while_loop(going, advance, first)
     # The step that is left would take it to the level exactly.
-    return Crossing(last.value + last.slope @ last.step, last.reached, last.u, last.lowest_u, last.lowest)
+    theta = density.space.values(last.u + last.step)
+    return Crossing(last.value + last.slope @ last.step, last.reached, theta, last.lowest_u, last.lowest)
 
 
 @functools.partial(program, static_argnames="target")
 def crossings(
-    density: Density, target: str, aims: Any, starts: jax.Array, sides: jax.Array, lowest: jax.Array, rise: jax.Array
+    packed: Packed,
+    target: str,
+    aims: Any,
+    starts: jax.Array,
+    steps: jax.Array,
+    sides: jax.Array,
+    lowest: jax.Array,
+    rise: jax.Array,
 ) -> Crossing:
     """Where the profiles of several quantities reach the cost `lowest` + `rise`.
 
     Args:
         aims: quantities of one kind, stacked along the leading axis of their leaves.
         starts: (n_searches, n) where to begin: near the maximum, where the quantity varies.
+        steps: (n_searches, n) from there to where the ends are expected; zero where that is not known.
         sides: (n_searches,) 1 above, -1 below.
     """
 
-    def one(search: Any) -> Crossing:
-        aim, start, side = search
-        return _cross(density, target, aim, start, lowest, rise, side)
+    density = packed.open()
 
-    return _optimum.each(one)((aims, starts, sides))
+    def one(search: Any) -> Crossing:
+        aim, start, step, side = search
+        return _cross(density, target, aim, start, step, lowest, rise, side)
+
+    return _optimum.each(one)((aims, starts, steps, sides))
 
 
 def search_slowly(
