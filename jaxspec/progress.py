@@ -29,3 +29,18 @@ def bar(total: int, text: str, show: bool | None) -> Iterator[Callable[[int], No
             shown.update(min(steps, total - shown.n))
 
         yield advance
+
+
+@contextlib.contextmanager
+def share(text: str, show: bool | None) -> Iterator[Callable[[float], None]]:
+    """A bar for what tells only which share of it is done, about: gives the function to call with that."""
+    with bar(100, text, show) as advance:
+        done = 0
+
+        def reached(part: float) -> None:
+            nonlocal done
+            percent = max(int(100 * part), done)  # an estimate may fall, what is done does not
+            advance(percent - done)
+            done = percent
+
+        yield reached

@@ -74,8 +74,29 @@ def _padded(program: Any, packed: Packed, points: np.ndarray) -> np.ndarray:
     return np.array(program(packed, padded, np.int64(-(-n // _block()))))[:n]  # JAX would compile a cut of every length
 
 
-def run(problem: Problem, settings: UltraNest, key: jax.Array, show: bool, journal: Journal) -> tuple[Nested, bool]:
+def efolds_left(live: np.ndarray, n: int, frac_remain: float) -> float:
+    """How many e-folds the prior volume will shrink, about, until the live points hold `frac_remain` of the evidence.
+
+    As for a normal posterior of n parameters: above the likelihood L_max e^-d lies a volume that grows as d^(n/2) and
+    holds the share P(n/2, d) of the evidence, P the incomplete gamma function. The best of the points and their median
+    tell d.
+
+    Args:
+        live: the log-likelihoods of the live points.
+    """
+    from scipy.special import gammaincinv
+
+    inside = 0.5 ** (2 / n) - len(live) ** (-2 / n)
+    depth = max((np.max(live) - np.median(live)) / inside, 1e-300)
+    return max(0.5 * n * float(np.log(depth / gammaincinv(0.5 * n, frac_remain))), 0.0)
+
+
+def run(
+    problem: Problem, settings: UltraNest, key: jax.Array, progress: Callable[[float], None], journal: Journal
+) -> tuple[Nested, bool]:
     """Samples the posterior, and tells whether it was interrupted: then what has been drawn is weighed as it stands.
+
+    `progress` is told the share of the work that is done, about.
 
     Raises `ImportError` where UltraNest is not installed, `ValueError` where it does not ask for the points again that
     the journal has likelihoods of.
@@ -95,12 +116,18 @@ def run(problem: Problem, settings: UltraNest, key: jax.Array, show: bool, journ
                 sampler.ncall = sampler.ncall % _NO_MORE + _NO_MORE
         return _kept(journal, thetas, lambda: _padded(_log_likelihoods, packed, thetas))
 
+    def look(points: dict[str, Any], info: dict[str, Any], **_: Any) -> None:
+        done = -info["logvol"]
+        left = 1 + efolds_left(points["logl"], len(problem.names), settings.frac_remain)  # 1 for the last live points
+        progress(done / (done + left))
+
     with _numpy_seed(key), _interrupts() as interrupted:
         sampler = ReactiveNestedSampler(
             list(problem.names),
             log_likelihoods,
             lambda cubes: _padded(_from_cube, packed, cubes),
             vectorized=True,
+            ndraw_min=_LEAST,  # most of its time UltraNest spends on each call, however few points it asks for
         )
         samplers.append(sampler)
         sampler.logger.setLevel(logging.WARNING)  # it logs each iteration, and sets its level when it is made
@@ -111,8 +138,8 @@ def run(problem: Problem, settings: UltraNest, key: jax.Array, show: bool, journ
             min_ess=settings.min_ess,
             max_ncalls=_NO_MORE,
             log_interval=1,  # by default the clock has a say in how many points it asks for at once
-            show_status=show,
-            viz_callback=False,  # pyright: ignore[reportArgumentType]
+            show_status=False,
+            viz_callback=look,
         )
     nested = Nested(
         theta=np.asarray(found["samples"]),
@@ -121,6 +148,8 @@ def run(problem: Problem, settings: UltraNest, key: jax.Array, show: bool, journ
         likelihood_calls=int(found["ncall"]) % _NO_MORE,
         ess=float(found["ess"]),
     )
+    if not interrupted.is_set():
+        progress(1.0)
     return nested, interrupted.is_set()
 
 

@@ -55,13 +55,14 @@ def sample(
     if isinstance(method, NUTS):
         posterior = _by_nuts(problem, method, key, progress, journal)
     elif isinstance(method, UltraNest):
-        found, interrupted = _nested.run(problem, method, key, progress_bar.wanted(progress), journal)
+        with progress_bar.share("UltraNest", progress) as reached:
+            found, interrupted = _nested.run(problem, method, key, reached, journal)
         values = by_chunks(_from_free, problem.density, found.theta)
         statistics = {"likelihood_calls": found.likelihood_calls, "interrupted": interrupted}
         posterior = _of_nested(problem, method, key, found, values, statistics)
     elif isinstance(method, NestedSlice):
-        with progress_bar.bar(_slices.calls_expected(method), "nested sampling", progress) as advance:
-            found, interrupted = _slices.run(problem.density, method, key, advance, journal)
+        with progress_bar.share("nested sampling", progress) as reached:
+            found, interrupted = _slices.run(problem.density, method, key, reached, journal)
         values = by_chunks(from_unbounded, problem.density, found.theta)
         posterior = _of_nested(problem, method, key, found, values, {"interrupted": interrupted})
     else:

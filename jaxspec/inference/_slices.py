@@ -12,7 +12,7 @@ import numpy as np
 from jaxspec._setup import program
 from jaxspec.density import Density
 from jaxspec.inference import _optimum
-from jaxspec.inference._nested import Nested
+from jaxspec.inference._nested import Nested, efolds_left
 from jaxspec.methods import NestedSlice
 from jaxspec.results._checkpoint import Journal
 
@@ -95,15 +95,18 @@ def run(
     rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,), jnp.uint32)))
     state = _begin(density, jax.device_put(rng.random((settings.live_points, len(density.space.kinds)))), settings)
     dead: list[tuple[np.ndarray, np.ndarray]] = []
+    per_call = _STEPS * np.sum(1 / _numbers_alive(settings, 1))  # e-folds of the prior volume
     interrupted = False
     try:
         for i in range(_MAX_CALLS):
             go_on = functools.partial(_go_on, density, state, jax.random.fold_in(key, i), settings)
             state, replaced = journal.step((state, (0, 0)), go_on)
             dead.append(jax.tree.map(np.asarray, replaced))
-            progress(1)
-            if _remaining(settings, dead, np.asarray(state.particles.loglikelihood)) < np.log(settings.frac_remain):
+            live, done = np.asarray(state.particles.loglikelihood), (i + 1) * per_call
+            if _remaining(settings, dead, live) < np.log(settings.frac_remain):
+                progress(1.0)
                 break
+            progress(done / (done + efolds_left(live, len(density.space.kinds), settings.frac_remain)))
     except KeyboardInterrupt:
         interrupted = True
     points = [u.reshape(-1, u.shape[-1]) for u, _ in dead]
@@ -111,11 +114,6 @@ def run(
     live = state.particles
     u = np.concatenate([*points, np.asarray(live.position)])
     return _weighed(settings, u, batches, np.asarray(live.loglikelihood), rng), interrupted
-
-
-def calls_expected(settings: NestedSlice) -> int:
-    """About how many calls of the compiled program it takes, for a posterior e^15 times smaller than the prior."""
-    return round(20 * settings.live_points / (settings.batch * _STEPS))
 
 
 def _remaining(settings: NestedSlice, dead: list[tuple[np.ndarray, np.ndarray]], live: np.ndarray) -> float:

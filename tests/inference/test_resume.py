@@ -117,7 +117,7 @@ def test_an_interrupt_of_ultranest_gives_back_what_was_drawn(two, tmp_path, monk
     handler = signal.getsignal(signal.SIGINT)
     whole = sample(two, method, key=jax.random.key(1))
     with monkeypatch.context() as patch:
-        interrupted = failing_after(_nested._log_likelihoods, 30, lambda: signal.raise_signal(signal.SIGINT))
+        interrupted = failing_after(_nested._log_likelihoods, 5, lambda: signal.raise_signal(signal.SIGINT))
         patch.setattr(_nested, "_log_likelihoods", interrupted)
         posterior = sample(two, method, key=jax.random.key(1), file=file)
     assert posterior.troubles[0].startswith("interrupted: these are the ")
