@@ -139,7 +139,7 @@ def run(
             max_ncalls=_NO_MORE,
             log_interval=1,  # by default the clock has a say in how many points it asks for at once
             show_status=False,
-            viz_callback=look,
+            viz_callback=look,  # pyright: ignore[reportArgumentType]
         )
     nested = Nested(
         theta=np.asarray(found["samples"]),
