@@ -4,9 +4,7 @@ import importlib.metadata
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -22,18 +20,6 @@ def cache_folder() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return base / "jaxspec-engine"
-
-
-def program(function: Callable[..., Any], **options: Any) -> Any:
-    """`jax.jit` for large programs: compiled in half the time, and as fast.
-
-    JAX allows none inside another program: there, call its `__wrapped__`.
-
-    XLA's newer code generator for fused loops, and cutting a program into parts to compile side by side, cost more
-    than they save here. The likelihood alone, and what users compile of it, keeps JAX's own settings: it gains 10 %.
-    """
-    settings = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
-    return jax.jit(function, compiler_options=settings, **options)
 
 
 jax.config.update("jax_enable_x64", True)

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxspec import units
-from jaxspec._setup import program
 from jaxspec.data import Background, Observation, Response
 from jaxspec.density import Layout
 from jaxspec.photons import photons_in
+from jaxspec.programs import program
 from jaxspec.quadrature import Bins
 from jaxspec.sources import Model, PointSource
 from jaxspec.spectra import AbstractSpectrum

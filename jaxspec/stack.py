@@ -12,8 +12,9 @@ import numpy as np
 
 from jaxspec.calibration import Effects, Shift, channel_order
 from jaxspec.data import region_ratio, with_background_regions
-from jaxspec.density import STATISTICS, Density, Fitted, Layout, Packed
+from jaxspec.density import STATISTICS, Density, Fitted, Packed
 from jaxspec.folding import AbstractFold, DenseFold, fitted_matrix, fold_of, photon_range
+from jaxspec.layout import Layout
 from jaxspec.priors import Priors
 from jaxspec.problem import check
 from jaxspec.quadrature import Bins

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
-# Most of the time of the tests is compilation, which this halves (see `jaxspec._setup.program`).
+# Most of the time of the tests is compilation, which this halves (see `jaxspec.programs.program`).
 _FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = f"{_FLAGS} {os.environ.get('XLA_FLAGS', '')}"
 
@@ -18,8 +18,11 @@ import numpyro.distributions as dist
 import pytest
 
 import jaxspec
+import jaxspec.programs
 from jaxspec import NUTS, Background, Model, Observation, PointSource, Problem, Response, UltraNest
 from jaxspec.spectra import Blackbody, PowerLawFlux
+
+jaxspec.programs.keeping = False  # a test that changes a constant of the package would leave its program to others
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"

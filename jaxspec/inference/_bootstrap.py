@@ -8,11 +8,10 @@ import jax
 import numpy as np
 
 from jaxspec import progress as progress_bar
-from jaxspec._setup import program
 from jaxspec.density import Density
 from jaxspec.inference import _nuts, _optimum, _profile
 from jaxspec.inference._errors import target_of
-from jaxspec.inference._fit import N_STARTS, best_optimum
+from jaxspec.inference._search import N_STARTS, best_optimum
 from jaxspec.inference._simulated import (
     by_chunks,
     draw_data,
@@ -23,6 +22,7 @@ from jaxspec.inference._simulated import (
 )
 from jaxspec.methods import NUTS
 from jaxspec.problem import Problem
+from jaxspec.programs import program
 from jaxspec.quadrature import spread_normally
 from jaxspec.results import BestFit, Bootstrap, Coverage, LikelihoodRatio
 

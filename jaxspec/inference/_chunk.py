@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxspec._setup import program
 from jaxspec.density import Density
 from jaxspec.inference import _optimum
 from jaxspec.inference._curvature import Free, normal, refined, slope_and_curvature
 from jaxspec.inference._draws import sample_stacked
 from jaxspec.inference._task import Task, fluxes_at
 from jaxspec.inference._together import climb_many, from_many_starts, in_pieces, present_point
+from jaxspec.programs import program
 from jaxspec.results._catalogue import observations_of
 from jaxspec.results._rows import FitRows, Rows
 from jaxspec.space import Space

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxspec._setup import program
 from jaxspec.density import Density
 from jaxspec.inference import _nuts, _optimum
 from jaxspec.inference._evidence import bridged
 from jaxspec.inference._task import Task, fluxes_at
 from jaxspec.inference._together import climb_many, from_many_starts, in_pieces, present_point
 from jaxspec.methods import NUTS
+from jaxspec.programs import program
 from jaxspec.results._posterior import at_max_depth, troubles_of
 from jaxspec.results._rows import DrawRows
 from jaxspec.stack import Stacked

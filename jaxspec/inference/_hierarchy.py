@@ -14,7 +14,6 @@ import numpy as np
 
 from jaxspec import parameters
 from jaxspec import progress as progress_bar
-from jaxspec._setup import program
 from jaxspec.density import Density
 from jaxspec.inference import _nuts, _optimum
 from jaxspec.inference._hyper import (
@@ -32,6 +31,7 @@ from jaxspec.inference._together import climb_many, in_pieces, present_point
 from jaxspec.methods import NUTS
 from jaxspec.populations import Population
 from jaxspec.priors import Priors
+from jaxspec.programs import program
 from jaxspec.results._catalogue import observations_of
 from jaxspec.results._population import PopulationPosterior
 from jaxspec.space import Space

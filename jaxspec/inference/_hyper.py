@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxspec._setup import program
 from jaxspec.density import Density
 from jaxspec.priors import Priors
+from jaxspec.programs import program
 from jaxspec.space import Space
 
 _NEWTON_STEPS = 30  # to the best hyper-parameters, from which chains start

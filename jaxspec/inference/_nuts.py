@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxspec._setup import program
 from jaxspec.density import Density
 from jaxspec.inference import _optimum
 from jaxspec.methods import NUTS
+from jaxspec.programs import program
 from jaxspec.results._checkpoint import Journal, NoJournal
 
 if TYPE_CHECKING:

@@ -10,14 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxspec._setup import program
 from jaxspec.density import Density
+from jaxspec.programs import program
 
 MAX_STEPS = 200
 TOLERANCE = 1e-8  # of ln L: what another Newton step would gain
 ENOUGH = 5  # climbs that agree
 SAME = 0.01  # of ln L: climbs that end so close have found the same maximum
 FAR_BELOW = 50.0  # of ln L: a lesser maximum that nobody asks for
+_HOPELESS = 0.02  # of how far below the best a climb is: what Newton's step promises
+_KNOWN = 0.1  # of ln L: what is left to climb to a maximum that is known
 SPREAD = 2.0  # of starting points, in e-folds of a parameter's distance to its bound
 _PARALLEL, _SLOW = 0.95, (0.3, 0.97)  # squared cosine, and ratio, of steps that are added up
 _LONGEST_STEP = 2.0  # in the unbounded space, where a scale moves by e-folds
@@ -43,7 +45,7 @@ class Local(NamedTuple):
     def newton(self) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
         """The gain that Newton's step promises, and the step for a damping (Marquardt's, of scaled parameters)."""
         diagonal = jnp.diag(self.curvature)
-        scale = 1 / jnp.sqrt(jnp.maximum(diagonal, 1e-10 * jnp.max(diagonal) + 1e-300))
+        scale = 1 / jnp.sqrt(jnp.maximum(diagonal, 1e-20 * jnp.max(diagonal) + 1e-300))
         curvature = self.curvature * jnp.outer(scale, scale)
         slopes = scale * self.gradient
 
@@ -182,17 +184,18 @@ def _farther(curvature: jax.Array, last: jax.Array, step: jax.Array) -> jax.Arra
 
 
 @functools.partial(program, static_argnames="target")
-def climb(density: Density, starts: jax.Array, target: str) -> Optimum:
-    """Climbs to a maximum of `target` (see `cost`) from starts, shape (n_starts, n).
+def climb(density: Density, starts: jax.Array, target: str, limit: Any) -> Optimum:
+    """Climbs to a maximum of `target` (see `cost`) from starts, shape (n_starts, n), of `limit` steps at most.
 
     On a CPU one after the other, no more where the first five agree: the others have an infinite cost and no steps.
     """
     if jax.default_backend() != "cpu":
-        return jax.vmap(functools.partial(climb_from, density, target, None))(starts)
+        return jax.vmap(functools.partial(climb_from, density, target, None, limit=limit))(starts)
 
     def next_one(carry: tuple[jax.Array, Optimum]) -> tuple[jax.Array, Optimum]:
         i, found = carry
-        reached = climb_from(density, target, None, starts[i], best=jnp.min(found.cost))
+        best = jax.tree.map(lambda every: every[jnp.argmin(found.cost)], found)
+        reached = climb_from(density, target, None, starts[i], best, limit)
         return i + 1, jax.tree.map(lambda every, new: every.at[i].set(new), found, reached)
 
     def wanted(carry: tuple[jax.Array, Optimum]) -> jax.Array:
@@ -240,20 +243,36 @@ def climb_held_from(density: Density, target: str, pull: Pull, u: jax.Array) -> 
     return found._replace(cost=found.cost - 0.5 * jnp.sum(pull.weights * (reached - pull.values) ** 2)), reached
 
 
-def climb_from(density: Density, target: str, pull: Pull | None, u: jax.Array, best: Any = jnp.inf) -> Optimum:
-    """One climb, inside a compiled program; it gives up on its way to a maximum far below the `best` cost known."""
+def climb_from(
+    density: Density, target: str, pull: Pull | None, u: jax.Array, best: Optimum | None = None, limit: Any = MAX_STEPS
+) -> Optimum:
+    """One climb, inside a compiled program.
+
+    With the `best` optimum known so far it gives up on its way to a lesser one, and ends there where it comes so near
+    that it would end there.
+    """
     first = jax.tree.map(lambda array: array[0], first_state(u[None]))
 
-    def wanted(state: State) -> jax.Array:
-        lost = (state.gain < 1.0) & (state.at.cost > best + FAR_BELOW)
-        return (state.steps < MAX_STEPS) & ~(state.gain < TOLERANCE) & ~lost
+    def is_lost(state: State) -> Any:
+        return False if best is None else state.gain < jnp.minimum(1.0, _HOPELESS * (state.at.cost - best.cost))
 
-    last = jax.lax.while_loop(
-        wanted,
-        functools.partial(advance, density, target, pull),
-        first,
-    )
-    return Optimum(last.u, last.at.cost, last.gain, last.at.curvature, last.steps)
+    def is_near(state: State) -> Any:
+        if best is None:
+            return False
+        away = state.u - best.u
+        left = jnp.abs(state.at.cost - state.gain - best.cost)
+        within = (away @ best.curvature @ away < 1.0) & (state.gain < 1.0) & (left < _KNOWN)
+        return within & (best.gain < TOLERANCE) & (best.cost < state.at.cost)
+
+    def wanted(state: State) -> Any:
+        return (state.steps < limit) & ~((state.gain < TOLERANCE) | is_lost(state) | is_near(state))
+
+    last = jax.lax.while_loop(wanted, functools.partial(advance, density, target, pull), first)
+    found = Optimum(last.u, last.at.cost, last.gain, last.at.curvature, last.steps)
+    if best is None:
+        return found
+    near = is_near(last)
+    return jax.tree.map(lambda known, new: jnp.where(near, known, new), best._replace(steps=last.steps), found)
 
 
 _BETWEEN_LOOKS = 25  # steps of a first-order method from one look at the curvature to the next
@@ -303,9 +322,15 @@ def each(function: Callable[..., Any]) -> Callable[..., Any]:
 def starting_points(density: Density, offsets: jax.Array) -> jax.Array:
     """Points around the model's present values, in the unbounded space, one per row of normal `offsets`.
 
-    Parameters with a bound move by e-folds of their distance to it, others by half their size.
+    Parameters that have one sign move by e-folds of their distance to a bound, others by half their size, if that is
+    less.
     """
     present = density.layout.values[jnp.asarray(density.layout.free, int)]
-    spread = jnp.array([SPREAD if kind != "real" else 0.0 for kind in density.space.kinds])
-    spread = jnp.where(spread > 0, spread, 0.5 * jnp.maximum(jnp.abs(present), 1.0))
-    return density.space.point(present) + spread * offsets
+    space = density.space
+    u = space.point(present)
+    real = jnp.array([kind == "real" for kind in space.kinds])
+    between = jnp.array([kind == "interval" for kind in space.kinds])
+    stretch = jax.jvp(space.values, (u,), (jnp.ones_like(u),))[1]
+    half = 0.5 * jnp.maximum(jnp.abs(present), 1.0) / jnp.where(real, 1.0, stretch)
+    signed = between & (space.low < 0) & (space.high > 0)
+    return u + jnp.where(real, half, jnp.where(signed, jnp.minimum(half, SPREAD), SPREAD)) * offsets

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxspec import density as densities
-from jaxspec._setup import program
 from jaxspec.density import Density
 from jaxspec.inference._simulated import (
     by_chunks,
@@ -19,6 +18,7 @@ from jaxspec.inference._simulated import (
     with_data,
 )
 from jaxspec.problem import Problem
+from jaxspec.programs import program
 from jaxspec.results import BestFit, Posterior, PredictiveCheck
 
 

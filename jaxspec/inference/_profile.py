@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxspec._setup import program
 from jaxspec.density import Density, Packed
 from jaxspec.inference import _optimum
+from jaxspec.programs import program
 from jaxspec.quantities import AbstractRule
 
 _MAX_STEPS = 60

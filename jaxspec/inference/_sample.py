@@ -14,7 +14,7 @@ import numpy as np
 from jaxspec import progress as progress_bar
 from jaxspec.density import Density
 from jaxspec.inference import _nested, _nuts, _optimum, _slices
-from jaxspec.inference._fit import N_STARTS, best_optimum
+from jaxspec.inference._search import N_STARTS, best_optimum
 from jaxspec.inference._simulated import by_chunks
 from jaxspec.methods import NUTS, Method, NestedSlice, UltraNest
 from jaxspec.problem import Problem

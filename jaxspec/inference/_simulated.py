@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxspec._setup import program
 from jaxspec.data import Selection
 from jaxspec.density import Density
 from jaxspec.inference import _optimum
 from jaxspec.problem import Problem
+from jaxspec.programs import program
 from jaxspec.results._goodness import smoothed
 
 _MOST_COUNTS = 1e15  # in a bin: of more, numpy draws no Poisson numbers

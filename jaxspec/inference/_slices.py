@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxspec._setup import program
 from jaxspec.density import Density
 from jaxspec.inference import _optimum
 from jaxspec.inference._nested import Nested, efolds_left
 from jaxspec.methods import NestedSlice
+from jaxspec.programs import program
 from jaxspec.results._checkpoint import Journal
 
 _STEPS = 20  # replacements of a batch of points per call of the compiled program: what a progress bar moves by

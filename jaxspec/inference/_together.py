@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxspec._setup import program
 from jaxspec.inference import _optimum
 from jaxspec.inference._optimum import Optimum
+from jaxspec.programs import program
 from jaxspec.quadrature import spread_normally
 from jaxspec.stack import Stacked
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxspec import parameters, units
-from jaxspec._setup import program
 from jaxspec.density import Layout
+from jaxspec.programs import program
 from jaxspec.quadrature import Bins
 
 if TYPE_CHECKING:

@@ -143,6 +143,11 @@ class AbstractAdditive(AbstractComponent):
 
     kind = "additive"
 
+    @property
+    def norm_field(self) -> str | None:
+        """The parameter that the spectrum is proportional to, by what it is called: K, F or norm."""
+        return next((field for field in ("K", "F", "norm") if field in parameters.declarations(self)), None)
+
 
 class AbstractMultiplicative(AbstractComponent):
     """A component that multiplies others: `evaluate` is a factor without unit."""

@@ -13,7 +13,7 @@ import scipy
 from numpy.testing import assert_allclose
 
 from jaxspec import Model, Observation, PointSource, Problem, Response, fit, load
-from jaxspec.inference import _curvature, _fit, _optimum
+from jaxspec.inference import _curvature, _optimum
 from jaxspec.quadrature import Bins
 from jaxspec.spectra import BandPeak, Blackbody, CutoffPowerLawPeak, EnergyFlux, GaussianLine, LogParabola, PowerLaw
 
@@ -141,8 +141,6 @@ def line():
 
 def test_a_fit_that_did_not_converge_says_so(line, monkeypatch):
     monkeypatch.setattr(_optimum, "MAX_STEPS", 2)
-    monkeypatch.setattr(_fit, "best_optimum", _fit.best_optimum)
-    # A structure of its own, so that no program compiled with more steps is found.
     problem = Problem(Model(PointSource("a", PowerLaw(K=1e6) + Blackbody(kT=1.0))), line)
     with pytest.warns(UserWarning, match="fit: the climb stopped after 2 steps with ln L still rising by"):
         best = fit(problem)
@@ -352,6 +350,24 @@ def test_a_line_that_few_climbs_find_is_not_lost():
     at_the_line = scipy.optimize.minimize(minus_log_likelihood, truth, method="Nelder-Mead")
     assert_allclose(best.log_likelihood, -at_the_line.fun, atol=0.01, rtol=0)
     assert_allclose(best.values["a.gaussianline.energy"], at_the_line.x[3], atol=0.02)
+
+
+@pytest.mark.parametrize("energy", [2.2, 25.0])
+def test_a_line_far_from_where_it_was_put_is_found(energy):
+    # Its norm vanishes at the end of all first climbs, which agree: 20 in ln L are lost.
+    edges = np.geomspace(1.0, 100.0, 201)
+    centres = np.sqrt(edges[1:] * edges[:-1])
+    counts = np.round(300 * np.diff(np.log(edges)))
+    counts[np.argmin(np.abs(centres - energy))] += 25
+    model = Model(PointSource("a", PowerLaw(K=1.0, index=-1.0) + GaussianLine(energy=6.4, sigma=0.3, K=1.0)))
+    model = model.freeze("a.gaussianline.sigma").with_bounds({"a.gaussianline.energy": (1.5, 80)})
+    best = fit(Problem(model, Observation(counts, Response.diagonal(edges), 10.0)))
+    assert_allclose(best.values["a.gaussianline.energy"], energy, rtol=0.01)
+
+
+def test_a_single_climb_starts_at_the_present_values(line):
+    best = fit(Problem(Model(PointSource("a", PowerLaw())), line), starts=1)
+    assert best.n_starts == 1
 
 
 def test_a_last_step_that_leaves_the_maximum_is_taken_back():

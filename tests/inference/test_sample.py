@@ -178,7 +178,7 @@ def test_ultranest_agrees_with_nuts(seed_nested, seed_posterior):
 def log_evidence_by_importance(problem, n=20_000):
     """ln Z from draws of a broadened normal approximation of the posterior in the unbounded space."""
     density = problem.density
-    from jaxspec.inference._fit import N_STARTS, best_optimum
+    from jaxspec.inference._search import N_STARTS, best_optimum
 
     optimum, _ = best_optimum(density, "sampled", N_STARTS)
     root = np.linalg.cholesky(np.linalg.inv(optimum.curvature))
