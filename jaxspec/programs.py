@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
 import inspect
 import os
 import pickle
@@ -17,6 +18,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.core
 import jax.monitoring
 import numpy as np
 
@@ -157,12 +159,9 @@ def _count_hits(event: str, **_: Any) -> None:
 @functools.cache
 def _surroundings() -> str:
     """What else a program depends on: the package's code, versions, JAX's settings, the processor."""
-    import jaxlib
-    import numpyro
-
     package = Path(__file__).parent
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))).hexdigest()
-    versions = sys.version, jax.__version__, jaxlib.__version__, numpyro.__version__, eqx.__version__, np.__version__
+    versions = sys.version, *map(importlib.metadata.version, ("jax", "jaxlib", "numpyro", "equinox", "numpy"))
     settings = {name: value for name, value in jax.config.values.items() if "cache" not in name}
     device = jax.devices()[0]
     described = Path("/proc/cpuinfo")
