@@ -113,7 +113,8 @@ def unknown(name: str, known: Iterable[str], what: str) -> KeyError:
     """The error for a name that nothing has: it offers the nearest one, or lists them all."""
     known = list(known)
     near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(map(repr, known))
+    every = "known: " + ", ".join(map(repr, known)) if known else "there is none"
+    hint = f"did you mean {near[0]!r}?" if near else every
     return KeyError(f"no {what} is called {name!r}; {hint}")
 
 

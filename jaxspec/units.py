@@ -45,7 +45,10 @@ def energy(value: Any, what: str = "energy") -> float:
         except (u.UnitConversionError, TypeError) as error:
             raise ValueError(f"{what} {value} is no energy, frequency or wavelength of one photon") from error
     else:
-        number = float(value)
+        try:
+            number = float(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{what} must be a number in keV or a quantity like 8 * u.keV, got {value!r}") from error
     if not (np.isfinite(number) and number > 0):
         raise ValueError(f"{what} must be positive and finite, got {value}")
     return number

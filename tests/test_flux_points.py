@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from jaxspec import Calibration, FluxPoints, Model, Observation, PointSource, Problem, Response, fit, load
-from jaxspec.spectra import PowerLaw
+from jaxspec.spectra import CutoffPowerLaw, PowerLaw
 
 K, INDEX = 3.0, -1.7
 ERG = 1.602176634e-9  # of a keV
@@ -127,6 +127,17 @@ def test_pictures_of_spectra_show_them_and_pictures_of_counts_do_not(best):
     assert_allclose(lines.get_ydata(), K * np.array([5e-3, 1e3]) ** INDEX, rtol=1e-5)
     with pytest.raises(ValueError, match="flux points holds flux points, which have no counts: plot_spectrum shows"):
         best.plot_counts("flux points")
+
+
+def test_pictures_place_bands_where_the_model_has_nothing_by_a_power_law():
+    edges = np.geomspace(10, 1000, 21)
+    seen = Observation(np.full(20, 9.0), Response.diagonal(edges), 1.0, name="nai")
+    points = FluxPoints.over([1e5, 1e7], [1e6, 1e8], [3e-6, 1e-6], [1e-6, 4e-7], "1 / (cm2 s)")
+    model = Model(PointSource("a", CutoffPowerLaw(K=10.0, index=-1.0, cutoff=100.0)))
+    ax = fit(Problem(model, [seen, points]), starts=1).plot_spectrum(10, 1e8, unit="erg / (cm2 s)").axes[0]
+    data = next(c for c in ax.containers if c.get_label() == "flux points").lines[0].get_xydata()
+    # Of N = k E^-2, k = F / (1 / a - 1 / b) is E^2 N.
+    assert_allclose(data[:, 1], ERG * np.array([3e-6 / (1e-5 - 1e-6), 1e-6 / (1e-7 - 1e-8)]), rtol=1e-3)
 
 
 def test_a_saved_result_keeps_them(best, tmp_path):

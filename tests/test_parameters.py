@@ -67,6 +67,7 @@ def test_an_unknown_name_offers_the_nearest():
 
 
 def test_an_unknown_name_like_no_other_lists_them_all():
+    assert "is called 'a'; there is none" in str(parameters.unknown("a", [], "source"))
     assert "known: 'a', 'b'" in str(parameters.unknown("quite different", ["a", "b"], "source"))
 
 

@@ -166,6 +166,11 @@ class _Row:
     def time(self, *names: str) -> float | None:
         return next((value for value in map(self.number, names) if value is not None), None)
 
+    def words(self, *names: str) -> str:
+        """What keywords say, if anything."""
+        said = [str(self.hdu.header.get(name, "")).strip() for name in names]
+        return " ".join(text for text in said if not names_no_file(text))
+
     def file(self, name: str) -> str:
         values = self.values(name)
         if values is None or self.row is None:
@@ -202,8 +207,8 @@ class _Reader(_Row):
             grouping=self.flags("GROUPING", size),
             files={name: self.file(name) for name in ("BACKFILE", "RESPFILE", "ANCRFILE")},
             bounds=self.bounds,
-            mission=str(self.hdu.header.get("TELESCOP", "")).strip(),
-            instrument=" ".join(str(self.hdu.header.get(k, "")).strip() for k in ("INSTRUME", "DETNAM")).strip(),
+            mission=self.words("TELESCOP"),
+            instrument=self.words("INSTRUME", "DETNAM"),
             start=self.time("TIME", "TSTART"),
             stop=self.time("ENDTIME", "TSTOP"),
             repairs=self.repairs,

@@ -234,6 +234,7 @@ def response_of(
         first, values = _mixed(content, shares)
     if arf is not None:
         values = _with_area(values, first, arf, repairs)
+        name = f"{name} with {str(arf).rsplit('/', 1)[-1]}"
     elif first.kind == "REDIST":
         repairs.append(Repair(f"{first.where} says that it holds no effective area, and no ARF was given", loud=True))
     low, high, values = _ordered(first.energy_low, first.energy_high, values, first.where, repairs)

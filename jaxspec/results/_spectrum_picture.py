@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _N_SPECTRUM = 1000  # draws that make the band: they are cheaper than folded ones
 _N_ENERGIES = 300
+_STEEP = 10.0  # how far a band's flux may place a point from where it lies for E^-2
 
 
 @jax.jit
@@ -93,7 +94,13 @@ def _measured(result: Result, sources: Sequence[str], moment: jax.Array, factor:
         near = Bins.of(energy * (1 - 1e-4), energy * (1 + 1e-4), 3)
         table = _part_spectra(problem.density.layout, _pictures._thinned(result, _pictures._N_COUNTS), near, moment)
         expected = _pictures._folded(result, False)[problem.labels[i]].expected.sum(axis=1)
-        scale = result.centre(factor * np.asarray(table)[:, places].sum(axis=1) / expected)
+        model = factor * np.asarray(table)[:, places].sum(axis=1)
+        scale = result.centre(np.divide(model, expected, out=np.zeros_like(model), where=expected > 0))
+        # Where the model dies out inside a band, or has nothing there, a power law E^-2 stands for it.
+        response = problem.observations[i].response
+        band = response.matrix[selection.groups >= 0] @ (1 / response.energy_low - 1 / response.energy_high)
+        plain = factor * energy ** (float(moment) - 2) / band
+        scale = np.where((scale > plain / _STEEP) & (scale < plain * _STEEP), scale, plain)
         found.append(
             _spectrum.Points(
                 problem.labels[i], energy, low, high, scale * selection.counts, scale * below, scale * above, limits > 0

@@ -23,6 +23,14 @@ def test_named_files_are_followed(build):
     assert observation.statistic == "wstat"
 
 
+def test_info_names_the_arf_and_says_where_no_instrument_is_stated(build):
+    build.arf()
+    path = build.pha(header={"ANCRFILE": "a.arf", "TELESCOP": "none", "INSTRUME": "none"})
+    text = Observation.from_ogip(path).info()
+    assert "a.rmf with a.arf': 4 channels" in text
+    assert "instrument   not stated" in text
+
+
 def test_named_files_are_looked_for_beside_the_spectrum_first(build, monkeypatch):
     elsewhere = build.folder / "elsewhere"
     elsewhere.mkdir()

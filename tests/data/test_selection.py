@@ -302,6 +302,7 @@ def test_text_that_is_no_range_is_refused(observation, given):
         ((5, 3), ValueError, "lower energy must be below the upper one, got 5 and 3"),
         ("5-3 keV", ValueError, "lower energy must be below the upper one"),
         ((3, np.nan), ValueError, "upper energy must be positive and finite, got nan"),
+        (("a", 5), ValueError, "lower energy must be a number in keV or a quantity like 8 \\* u.keV, got 'a'"),
         ((-3, 5), ValueError, "lower energy must be positive and finite, got -3"),
         ((3 * u.s, 5 * u.s), ValueError, "no energy, frequency or wavelength"),
         ("3-5 kiloton", ValueError, "'kiloton' is not a unit"),
