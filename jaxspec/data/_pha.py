@@ -312,7 +312,10 @@ def nature(row: _Row, counts: np.ndarray, errors: np.ndarray | None, name: str) 
     whole = np.round(counts)
     # A rate in single precision times the exposure is whole to about 1e-7 of its value.
     slack = 1e-3 + 1e-6 * np.abs(counts) if name == "RATE" else 0.0
-    is_whole = bool(np.all(np.abs(counts - whole) <= slack) and np.all(whole >= 0))
+    is_whole = bool(np.all(np.abs(counts - whole) <= slack))
+    if name == "COUNTS" and is_whole and errors is not None and whole.min() < 0 < whole.max():
+        _refuse_negative(row, errors, whole, stated)
+    is_whole = is_whole and bool(np.all(whole >= 0))
     if name == "COUNTS" and is_whole:
         if stated or errors is None or _follows_counts(errors, whole):
             if not stated and "POISSERR" in row.hdu.header:
@@ -331,6 +334,14 @@ def nature(row: _Row, counts: np.ndarray, errors: np.ndarray | None, name: str) 
         row.repairs.append(Repair(f"{row.where}: the counts are not whole, taken as Poisson all the same", loud=True))
         return counts, None
     raise OgipError(f"{row.where}: column {name} does not hold whole counts, and there is no column STAT_ERR")
+
+
+def _refuse_negative(row: _Row, errors: np.ndarray, counts: np.ndarray, poisson: bool) -> None:
+    """Net counts may be negative, but their errors are not those of the counts alone."""
+    below = counts < 0
+    if poisson or _follows_counts(errors[~below], counts[~below]):
+        at = f"{row.where}: column COUNTS, {row.each} {np.argmax(below) + 1}"
+        raise OgipError(f"{at}: negative counts, where the errors are those of Poisson counts")
 
 
 def _follows_counts(errors: np.ndarray, counts: np.ndarray) -> bool:

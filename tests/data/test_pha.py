@@ -228,6 +228,11 @@ def test_background_strips_of_a_grating_are_summed(build):
             "does not hold whole counts, and there is no column STAT_ERR",
         ),
         ({"STAT_ERR": ("D", [1, -1, 1, 1])}, {"POISSERR": False}, "column STAT_ERR, row 2: negative error"),
+        (
+            {"COUNTS": ("J", [4, 1, -3, 9]), "STAT_ERR": ("D", [2, 1, 1, 3])},
+            {"POISSERR": False},
+            "column COUNTS, row 3: negative counts, where the errors are those of Poisson counts",
+        ),
         ({"CHANNEL": ("I", [1, 2, 2, 3])}, {}, "column CHANNEL, row 3: channel numbers must increase"),
         ({"CHANNEL": ("D", [1, 2, 2.5, 3])}, {}, "column CHANNEL, row 3: 2.5 is not a whole number"),
         ({"CHANNEL": ("2I", np.ones((4, 2)))}, {}, "column CHANNEL"),
@@ -310,3 +315,10 @@ def test_a_damaged_header_is_refused_with_the_file(build):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.pha"):
         Observation.from_ogip(path)
+
+
+def test_negative_net_counts_with_errors_of_their_own_are_gaussian(build):
+    change = {"COUNTS": ("J", [4, 1, -3, 9]), "STAT_ERR": ("D", [3.0, 2.5, 2.0, 3.5])}
+    observation = Observation.from_ogip(build.pha(change, {"POISSERR": False}))
+    assert_array_equal(observation.counts, [4, 1, -3, 9])
+    assert observation.statistic == "chi2"
