@@ -71,6 +71,16 @@ class Stacked:
         leaves = tuple(leaf if axis is None else leaf[index] for leaf, axis in zip(self.leaves, self.axes))
         return self._with(leaves, self.saturated[index], self.sizes[index])
 
+    @property
+    def own(self) -> tuple[Any, ...]:
+        """What differs, with a leading axis over them."""
+        return tuple(leaf for leaf, axis in zip(self.leaves, self.axes) if axis == 0)
+
+    def with_own(self, own: Sequence[Any]) -> Stacked:
+        """Others, which share the same, inside a compiled program."""
+        rest = iter(own)
+        return self._with(tuple(next(rest) if axis == 0 else leaf for leaf, axis in zip(self.leaves, self.axes)))
+
     def each(
         self, function: Callable[..., Any], *arguments: Any, mapping: Callable[..., Any] = jax.vmap, spread: bool = True
     ) -> Any:
@@ -80,7 +90,7 @@ class Stacked:
         and their number divides that of the densities, each device takes its part, unless told not to `spread` them.
         """
         shared = tuple(None if axis == 0 else leaf for leaf, axis in zip(self.leaves, self.axes))
-        own = tuple(leaf for leaf, axis in zip(self.leaves, self.axes) if axis == 0)
+        own = self.own
 
         def part(shared: Any, own: Any) -> Any:
             def one(own: Any) -> Any:
@@ -100,7 +110,7 @@ class Stacked:
         specs = {"in_specs": (PartitionSpec(), rows), "out_specs": rows}
         return jax.shard_map(part, mesh=mesh, **specs, check_vma=False)(shared, (own, arguments))
 
-    def _with(self, leaves: Any, saturated: Any, sizes: Any) -> Stacked:
+    def _with(self, leaves: Any, saturated: Any = None, sizes: Any = None) -> Stacked:
         other = object.__new__(Stacked)
         other.axes, other.structure = self.axes, self.structure
         other.leaves, other.saturated, other.sizes = leaves, saturated, sizes

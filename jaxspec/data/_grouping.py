@@ -37,8 +37,16 @@ def from_file(grouping: np.ndarray, bad: np.ndarray) -> np.ndarray:
 def relabelled(groups: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """The labels of the kept channels counted from 0 without holes, -1 elsewhere."""
     result = np.full(groups.size, -1)
-    result[keep] = np.unique(groups[keep], return_inverse=True)[1]
+    kept = groups[keep]
+    starts = np.zeros(kept.size, dtype=np.int64)
+    starts[starts_of(kept)[1:]] = 1
+    result[keep] = np.cumsum(starts)
     return result
+
+
+def starts_of(groups: np.ndarray) -> np.ndarray:
+    """Where each bin begins, of labels that never fall."""
+    return np.concatenate([[0], np.flatnonzero(groups[1:] != groups[:-1]) + 1])
 
 
 def runs(keep: np.ndarray, bad: np.ndarray) -> list[tuple[int, int]]:

@@ -141,15 +141,14 @@ def selected(observation: Observation) -> np.ndarray:
 
     The ranges act on the bins of the file's grouping where that is in use, and on channels otherwise.
     """
+    if not observation.noticed and not observation.ignored:
+        return np.ones(observation.counts.size, dtype=bool)
     response, bins = observation.response, _bins(observation)
-    n_bins = int(bins.max()) + 1
-    low, high = np.full(n_bins, np.inf), np.full(n_bins, -np.inf)
-    first, last = np.full(n_bins, np.inf), np.full(n_bins, -np.inf)
-    np.minimum.at(low, bins, response.channel_low)
-    np.maximum.at(high, bins, response.channel_high)
-    np.minimum.at(first, bins, response.channels)
-    np.maximum.at(last, bins, response.channels)
-    keep = np.full(n_bins, not observation.noticed)
+    starts = _grouping.starts_of(bins)
+    low = np.minimum.reduceat(response.channel_low, starts)
+    high = np.maximum.reduceat(response.channel_high, starts)
+    first, last = np.minimum.reduceat(response.channels, starts), np.maximum.reduceat(response.channels, starts)
+    keep = np.full(len(starts), not observation.noticed)
     for wanted in observation.noticed:
         keep |= wanted.bins(low, high, first, last)
     for unwanted in observation.ignored:
@@ -228,9 +227,9 @@ def channel_ratio(observation: Observation) -> np.ndarray:
     assert background is not None
     source = observation.exposure * observation.area_scale * observation.back_scale
     other = background.exposure * background.area_scale * background.back_scale
-    source, other = np.broadcast_arrays(source, other, np.zeros(observation.counts.size))[:2]
+    nothing = np.zeros(observation.counts.size)
     # Grating spectra have chip gaps with no area on either side: nothing is expected there.
-    return np.divide(source, other, out=np.zeros(observation.counts.size), where=other > 0)
+    return np.divide(source, other, out=nothing, where=other > 0)
 
 
 def select(observation: Observation) -> Selection:
@@ -245,9 +244,9 @@ def select(observation: Observation) -> Selection:
         return frozen(np.bincount(used, weights=values[keep], minlength=n_bins))
 
     response = observation.response
-    low, high = np.full(n_bins, np.inf), np.full(n_bins, -np.inf)
-    np.minimum.at(low, used, response.channel_low[keep])
-    np.maximum.at(high, used, response.channel_high[keep])
+    starts = _grouping.starts_of(used)
+    low = np.minimum.reduceat(response.channel_low[keep], starts)
+    high = np.maximum.reduceat(response.channel_high[keep], starts)
     statistic = str(observation.statistic)
     # One that has a model of its own is no part of these data.
     background = None if observation.background_models else observation.background
@@ -255,7 +254,7 @@ def select(observation: Observation) -> Selection:
     errors = behind = behind_errors = ratio = added = None
     if background is not None and statistic != "cstat":
         behind = summed(background.counts)
-        ratio = frozen(_group_means(channel_ratio(observation)[keep], used))
+        ratio = frozen(_group_means(channel_ratio(observation)[keep], used, starts))
         if statistic == "pgstat":
             behind_errors = frozen(np.sqrt(summed(_variance(background))))
     if statistic == "chi2":
@@ -269,7 +268,7 @@ def select(observation: Observation) -> Selection:
         background=behind,
         background_errors=behind_errors,
         ratio=ratio,
-        area_scale=frozen(np.array(np.broadcast_to(observation.area_scale, observation.counts.shape))),
+        area_scale=frozen(np.full(observation.counts.shape, observation.area_scale, float)),
         channel_low=frozen(low),
         channel_high=frozen(high),
         exposure=observation.exposure,
@@ -281,11 +280,9 @@ def select(observation: Observation) -> Selection:
     return result
 
 
-def _group_means(values: np.ndarray, used: np.ndarray) -> np.ndarray:
+def _group_means(values: np.ndarray, used: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """The mean in each bin, to the last digit the common value where all are equal."""
-    low, high = np.full(used.max() + 1, np.inf), np.full(used.max() + 1, -np.inf)
-    np.minimum.at(low, used, values)
-    np.maximum.at(high, used, values)
+    low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
     return np.clip(np.bincount(used, weights=values) / np.bincount(used), low, high)
 
 

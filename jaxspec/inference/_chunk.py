@@ -14,7 +14,7 @@ from jaxspec.inference import _optimum
 from jaxspec.inference._curvature import Free, normal, refined, slope_and_curvature
 from jaxspec.inference._draws import sample_stacked
 from jaxspec.inference._task import Task, fluxes_at
-from jaxspec.inference._together import climb_many, from_many_starts, in_pieces, present_point
+from jaxspec.inference._together import in_pieces, maxima
 from jaxspec.programs import program
 from jaxspec.results._catalogue import observations_of
 from jaxspec.results._rows import FitRows, Rows
@@ -51,16 +51,8 @@ def run_chunk(task: Task) -> Rows:
 
 def _fit_stacked(task: Task, space: Space, stacked: Stacked) -> FitRows:
     free = Free.of(task.model, space)
-    present = in_pieces(present_point, stacked)
-    everyone = np.arange(len(stacked))
-    best = climb_many(stacked, everyone, present, task.target)
-    errors, u = _normal(task, free, stacked, best, present)
-    again = np.flatnonzero(
-        ~(best.gain < _optimum.TOLERANCE) | errors.at_bound.any(axis=1) | errors.loose.any(axis=1) | errors.doubtful
-    )
-    if len(again):
-        best = from_many_starts(stacked, again, best, task.target)
-        errors, u = _normal(task, free, stacked, best, present)
+    best = maxima(stacked, task.target)
+    errors, u = _normal(task, free, stacked, best)
     statistic, values, slopes, fluxes, flux_slopes = in_pieces(_report, stacked, u, shared=(task.flux_bands,))
     variances = np.einsum("sij,spi,spj->sp", errors.covariance, slopes, slopes)
     flux_variances = np.einsum("sij,spi,spj->sp", errors.covariance, flux_slopes, flux_slopes)
@@ -88,28 +80,29 @@ def _fit_stacked(task: Task, space: Space, stacked: Stacked) -> FitRows:
     )
 
 
-def _normal(task: Task, free: Free, stacked: Stacked, best: _optimum.Optimum, present: np.ndarray) -> Any:
+def _normal(task: Task, free: Free, stacked: Stacked, best: _optimum.Optimum) -> Any:
     def derivatives(index: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return in_pieces(_derivatives, stacked.rows(index), u, static=(task.target,))
 
     u, exact = refined(derivatives, best.u)
-    theta, stretch, size = in_pieces(_parameters, stacked, u, present)
+    theta, stretch, size = in_pieces(_parameters, stacked, u)
     return normal(free, theta, stretch, exact, np.asarray(best.curvature), size), u
 
 
-@functools.partial(jax.jit, static_argnums=2)
+@functools.partial(program, static_argnums=2)
 def _derivatives(stacked: Stacked, u: jax.Array, target: str) -> tuple[jax.Array, jax.Array]:
     return stacked.each(lambda density, at: slope_and_curvature(density, at, target), u)
 
 
 @program
-def _parameters(stacked: Stacked, u: jax.Array, present: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _parameters(stacked: Stacked, u: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The free parameters, their derivatives, and those of the model."""
 
-    def one(density: Density, at: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        return *jax.jvp(density.space.values, (at,), (jnp.ones_like(at),)), density.space.values(start)
+    def one(density: Density, at: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        of_model = density.layout.values[jnp.asarray(density.layout.free, int)]
+        return *jax.jvp(density.space.values, (at,), (jnp.ones_like(at),)), of_model
 
-    return stacked.each(one, u, present)
+    return stacked.each(one, u)
 
 
 @program

@@ -19,8 +19,8 @@ _AT_BOUND = 1e-6  # of the distance between a parameter's bounds, or of its size
 _WITHIN_ERROR = 1e-3  # and so near in units of the error with the others held
 _UNSEEN = 1e6  # sizes of a parameter that the error with the others held spans: the data do not see it
 _FLAT, _PART = 1e-4, 0.3  # a curvature of correlations that counts as zero, and a share in its direction
-_LONGEST, _WORTH_IT = 1e-2, 1e-8  # standard deviations, of a last step of Newton's
-_LAST_STEPS = 3
+_LONGEST, _WORTH_IT = 1e-2, 1e-6  # standard deviations, of a last step of Newton's; a shorter one bends nothing
+_LAST_STEPS = 2
 
 
 class Free(NamedTuple):
@@ -80,7 +80,7 @@ slope_and_curvature_of_one = functools.partial(jax.jit, static_argnames="target"
 def refined(derivatives: Any, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The maxima themselves, (n_fits, n), from where climbs within 1e-4 of the errors have stopped; exact curvatures.
 
-    Newton's steps, as long as one is worth it; none where the curvature is not that of a maximum.
+    Newton's steps, with the derivatives after each that is worth it; none where the curvature is not a maximum's.
 
     Args:
         derivatives: called with places among the fits and the points there; gives gradients and exact curvatures.
@@ -91,7 +91,10 @@ def refined(derivatives: Any, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     going = np.ones(len(u), bool)
     for _ in range(_LAST_STEPS):
         covariance, step, square = _newton(gradient, exact)
-        moved = np.flatnonzero(going & (square > _WORTH_IT**2) & (square < _LONGEST**2))
+        short = going & (square <= _WORTH_IT**2)
+        u[short] += step[short]
+        going &= ~short & (square < _LONGEST**2)
+        moved = np.flatnonzero(going)
         if not len(moved):
             break
         before = u[moved], gradient[moved], exact[moved]
@@ -107,13 +110,14 @@ def refined(derivatives: Any, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _newton(gradient: np.ndarray, exact: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inverse curvatures, Newton's steps, and the squares of their lengths in errors: 0 where not to be trusted."""
+    """Inverse curvatures, Newton's steps, 0 where not to be trusted, and the squares of their lengths in errors."""
     covariance, doubtful, _ = _inverse(exact, np.tile(np.eye(exact.shape[-1]), (len(exact), 1, 1)))
     step = -np.einsum("fij,fj->fi", covariance, gradient)
     square = -np.einsum("fi,fi->f", step, gradient)
     # Along what the data cannot tell apart, rounding makes a long step of a small part of an error.
     far = np.max(np.abs(step) * np.sqrt(np.abs(np.diagonal(exact, axis1=1, axis2=2))), axis=1) > 1.0
-    return covariance, step, np.where(doubtful | far | ~np.isfinite(square), 0.0, square)
+    trusted = ~(doubtful | far) & np.isfinite(square)
+    return covariance, np.where(trusted[:, None], step, 0.0), np.where(trusted, square, 0.0)
 
 
 def normal(

@@ -13,7 +13,7 @@ from jaxspec.density import Density
 from jaxspec.inference import _nuts, _optimum
 from jaxspec.inference._evidence import bridged
 from jaxspec.inference._task import Task, fluxes_at
-from jaxspec.inference._together import climb_many, from_many_starts, in_pieces, present_point
+from jaxspec.inference._together import in_pieces, maxima
 from jaxspec.methods import NUTS
 from jaxspec.programs import program
 from jaxspec.results._posterior import at_max_depth, troubles_of
@@ -27,10 +27,7 @@ def sample_stacked(task: Task, stacked: Stacked, places: np.ndarray) -> DrawRows
     """Samples each posterior from its maximum; `places` among all spectra, by which the random numbers differ."""
     assert task.sampling is not None  # that is what it is called for
     method, key = task.sampling
-    best = climb_many(stacked, np.arange(len(stacked)), in_pieces(present_point, stacked), "sampled")
-    again = np.flatnonzero(~(best.gain < _optimum.TOLERANCE))
-    if len(again):
-        best = from_many_starts(stacked, again, best, "sampled")
+    best = maxima(stacked, "sampled")
     nowhere = ~(np.isfinite(best.cost) & np.all(np.isfinite(best.curvature), axis=(1, 2)))
     best.curvature[nowhere] = np.eye(best.u.shape[1])
     base = jax.random.wrap_key_data(jnp.asarray(key))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,13 +27,15 @@ from jaxspec.inference._hyper import (
     own_of,
     parameters_at,
 )
-from jaxspec.inference._population import cores, entries_of
-from jaxspec.inference._together import climb_many, in_pieces, present_point
+from jaxspec.inference._population import cores, entries_of, fingerprint
+from jaxspec.inference._task import Sampling, Task
+from jaxspec.inference._together import in_pieces, maxima
 from jaxspec.methods import NUTS
 from jaxspec.populations import Population
 from jaxspec.priors import Priors
 from jaxspec.programs import program
 from jaxspec.results._catalogue import observations_of
+from jaxspec.results._checkpoint import Journal, NoJournal
 from jaxspec.results._population import PopulationPosterior
 from jaxspec.space import Space
 from jaxspec.stack import Stacked, Stacker
@@ -54,6 +57,7 @@ def sample_population(
     correlated: bool = False,
     fraction: Distribution | None = None,
     shared: Sequence[str] = (),
+    file: Any = None,
     progress: bool | None = None,
 ) -> PopulationPosterior:
     """Samples what many spectra have in common, together with the parameters of each.
@@ -75,10 +79,13 @@ def sample_population(
             same in both populations of a mixture).
         fraction: the prior of the fraction of the members in the first population; flat from 0 to 1 by default.
         shared: free parameters that are the same for all members, like the calibration of their instrument.
+        file: where what has been drawn is kept, some steps at a time, as for `sample`: the same call with the same file
+            goes on where an earlier one was stopped.
         progress: a progress bar; by default on a terminal and in a notebook.
 
     Raises `KeyError` for an unknown parameter, `ValueError` for one that is not free, for a logarithm of one that may
-    be negative, for one that scatters and is shared, for a mixture of a logarithm and a value, and for a missing prior.
+    be negative, for one that scatters and is shared, for a mixture of a logarithm and a value, for a missing prior, and
+    for a file of another run.
 
     **Reference:** on the choice of coordinates Papaspiliopoulos, Roberts & Skoeld 2007, Stat. Sci. 22, 59.
     """
@@ -91,14 +98,13 @@ def sample_population(
     groups = [(jnp.asarray(places), stacked) for places, stacked in stacker.stacks(seen, {})]
     local = _local(groups, hyper, len(entries))
     arguments = tuple(groups), hyper, local, best_hyper(hyper, local)
-    keys = jax.random.split(key, method.chains)
-    state = _nuts.no_state(lambda *a: _steps.__wrapped__(*a[:-1], method, a[-1], None, True)[0], *arguments, keys[0])
+    numbers, journal = np.asarray(jax.random.key_data(key)), NoJournal()
+    if file is not None:
+        task = Task(spread_model, tuple(entries.values()), {}, (), "sampled", Sampling(method, numbers))
+        journal = Journal(file, _fingerprint(task, classes, hyper))
     total = method.chains * (method.warmup + method.draws)
     with progress_bar.bar(total, f"NUTS, {method.chains} chains", progress) as advance:
-        run = functools.partial(_chain, arguments, method, state, advance)
-        with concurrent.futures.ThreadPoolExecutor(min(cores(), method.chains)) as pool:
-            chains = list(pool.map(run, keys))
-    phi, samples, in_first, diverging = (np.stack(arrays) for arrays in zip(*chains))
+        phi, samples, in_first, diverging = _chains(arguments, method, key, journal, advance)
     posterior = PopulationPosterior(
         model=model,
         observations=entries,
@@ -108,7 +114,7 @@ def sample_population(
         samples=samples,
         in_first=in_first.mean(axis=(0, 1)),
         method=method,
-        key=np.asarray(jax.random.key_data(key)),
+        key=numbers,
         divergences=int(diverging.sum()),
     )
     for trouble in posterior.troubles:
@@ -183,8 +189,7 @@ def _local(groups: Sequence[tuple[jax.Array, Stacked]], hyper: Hyper, total: int
     """The normal approximations of the likelihoods, at each member's best fit within the widest population."""
     precision = linear = None
     for places, stacked in groups:
-        present = in_pieces(present_point, stacked)
-        best = climb_many(stacked, np.arange(len(stacked)), present, "posterior")
+        best = maxima(stacked, "posterior")
         found = in_pieces(functools.partial(_approximation, hyper=hyper), stacked, np.asarray(best.u))
         if precision is None or linear is None:
             precision, linear = (np.zeros((total, *array.shape[1:])) for array in found)
@@ -273,10 +278,34 @@ def _all_values(density: Density, hyper: Hyper, x: jax.Array) -> jax.Array:
     return jax.vmap(lambda each: density.layout.all_values(parameters_at(density, hyper, each)[0]))(x)
 
 
-def _chain(arguments: Any, settings: NUTS, state: Any, advance: Any, key: jax.Array) -> Any:
-    return _nuts.in_chunks(
-        lambda state, begin: _steps(*arguments, settings, key, state, begin), state, settings, advance
-    )
+def _chains(arguments: Any, settings: NUTS, key: jax.Array, journal: Journal, advance: Any) -> list[np.ndarray]:
+    """What `_steps` gives of all chains, each (chains, draws, ...): a thread for each, some steps at a time."""
+    keys = jax.random.split(key, settings.chains)
+    first = functools.partial(_steps.__wrapped__, settings=settings, state=None, begin=True)
+    state = _nuts.no_state(lambda *a: first(*a[:-1], key=a[-1])[0], *arguments, keys[0])
+    with concurrent.futures.ThreadPoolExecutor(min(cores(), settings.chains)) as threads:
+
+        def chunk(states: Any, begin: np.bool) -> Any:
+            work = threads.map(lambda key, state: _steps(*arguments, settings, key, state, begin), keys, states)
+            states, made = zip(*work)
+            return states, jax.tree.map(lambda *chains: np.stack(chains, axis=1), *made)
+
+        drawn = _nuts.in_chunks(
+            lambda states, begin: journal.step((states, (0,) * 4), lambda: chunk(states, begin)),
+            (state,) * settings.chains,
+            settings,
+            lambda steps: advance(steps * settings.chains),
+        )
+    return [array.swapaxes(0, 1) for array in drawn]
+
+
+def _fingerprint(task: Task, classes: Mapping[str, tuple[Population, ...]], hyper: Hyper) -> str:
+    """A number that differs where the draws would: of data, model, method and key (the task), and of the population."""
+    families = [(name, [(type(c.mean), type(c.width)) for c in each]) for name, each in classes.items()]
+    choices = families, hyper.log, hyper.members, hyper.mixed, hyper.shared, hyper.correlated
+    # numpyro's order of the numbers of a prior changes from process to process.
+    numbers = sorted(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(hyper))
+    return hashlib.sha256(repr((fingerprint(task), choices, numbers)).encode()).hexdigest()
 
 
 def _natural(hyper: Hyper, phi: np.ndarray) -> dict[str, np.ndarray]:

@@ -21,8 +21,9 @@ FAR_BELOW = 50.0  # of ln L: a lesser maximum that nobody asks for
 _HOPELESS = 0.02  # of how far below the best a climb is: what Newton's step promises
 _KNOWN = 0.1  # of ln L: what is left to climb to a maximum that is known
 SPREAD = 2.0  # of starting points, in e-folds of a parameter's distance to its bound
-_PARALLEL, _SLOW = 0.95, (0.3, 0.97)  # squared cosine, and ratio, of steps that are added up
-_LONGEST_STEP = 2.0  # in the unbounded space, where a scale moves by e-folds
+_PARALLEL, _SLOW = 0.95, (0.3, 0.8)  # squared cosine, and ratio, of steps that are added up
+_LONGEST_STEP, _LONGEST_SUM = 2.0, 5.0  # in the unbounded space, where a scale moves by e-folds; of steps added up
+_NEAR = 0.1, 0.5  # gain of ln L, and length of a step, from which it tells how the gradient changes at the maximum
 
 
 class Optimum(NamedTuple):
@@ -63,6 +64,7 @@ class State(NamedTuple):
     gain: jax.Array
     damping: jax.Array
     steps: jax.Array
+    lacking: jax.Array  # by the climb's curvature, (n, n), as steps have shown
 
 
 def solve_positive(matrix: jax.Array, vector: jax.Array) -> jax.Array:
@@ -164,23 +166,50 @@ def advance(density: Density, target: str, pull: Pull | None, state: State) -> S
     predicted = -(state.at.gradient @ state.step + 0.5 * state.step @ state.at.curvature @ state.step)
     agrees = (state.at.cost - at.cost) > 0.25 * predicted
     damping = jnp.where(better & agrees, state.damping / 5, jnp.where(better, state.damping, 4 * state.damping + 1e-3))
+    lacking = _learned(state, at)
     u, at = jax.tree.map(lambda new, old: jnp.where(better, new, old), (u, at), (state.u, state.at))
-    gain, step_for = at.newton()
-    step = step_for(damping)
-    step = jnp.where(better, _farther(at.curvature, state.step, step), step)
-    step = step * jnp.minimum(1.0, _LONGEST_STEP / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
-    return State(u, at, step, gain, damping, state.steps + 1)
+    gain, step_for = at._replace(curvature=_whole(at.curvature, lacking)).newton()
+    step, longest = _farther(at.curvature, state.step, step_for(damping), better)
+    step = step * jnp.minimum(1.0, longest / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
+    return State(u, at, step, gain, damping, state.steps + 1, lacking)
 
 
-def _farther(curvature: jax.Array, last: jax.Array, step: jax.Array) -> jax.Array:
+def _learned(state: State, at: Local) -> jax.Array:
+    """What the climb's curvature lacks, so that it explains how the last step has changed the gradient.
+
+    Gauss-Newton steps leave out how the counts bend; near the maximum they then halve the distance again and again.
+
+    **Reference:** Conn, Gould & Toint 1991, Math. Program. 50, 177 (symmetric rank one); Dennis, Gay & Welsch 1981, ACM
+    Trans. Math. Softw. 7, 348 (of what Gauss and Newton leave out).
+    """
+    step = state.step
+    rest = at.gradient - state.at.gradient - (at.curvature + state.lacking) @ step
+    part = rest @ step
+    near = (state.gain < _NEAR[0]) & (jnp.max(jnp.abs(step)) < _NEAR[1])
+    tells = near & (part**2 > 1e-12 * (rest @ rest) * (step @ step))
+    more = jnp.outer(rest, rest) / jnp.where(tells, part, 1.0)
+    return jnp.where(near, state.lacking + jnp.where(tells, more, 0.0), 0.0)
+
+
+def _whole(curvature: jax.Array, lacking: jax.Array) -> jax.Array:
+    """The curvature with what it lacks, if that is the curvature of a maximum."""
+    whole = curvature + lacking
+    scale = 1 / jnp.sqrt(jnp.maximum(jnp.abs(jnp.diag(whole)), 1e-300))
+    root = jnp.linalg.cholesky(whole * jnp.outer(scale, scale) - 1e-4 * jnp.eye(len(scale)))
+    return jnp.where(jnp.all(jnp.isfinite(root)), whole, curvature)
+
+
+def _farther(curvature: jax.Array, last: jax.Array, step: jax.Array, better: jax.Array) -> tuple[jax.Array, Any]:
     """The sum of the steps to come where each is a like fraction of the one before (Aitken), else the step itself.
 
-    The climb's curvature is too large along what the data hardly constrain, and the way there never seems to end.
+    Along what the data hardly constrain, and on the way to a bound, steps never seem to end. With the longest that is
+    allowed.
     """
     along, before, now = (a @ curvature @ b for a, b in ((last, step), (last, last), (step, step)))
     ratio = along / jnp.where(before > 0, before, 1.0)
-    alike = (along > 0) & (along**2 > _PARALLEL * before * now) & (ratio > _SLOW[0]) & (ratio < _SLOW[1])
-    return jnp.where(alike, step / (1 - jnp.where(alike, ratio, 0.0)), step)
+    alike = better & (along > 0) & (along**2 > _PARALLEL * before * now) & (ratio > _SLOW[0])
+    added = step / (1 - jnp.where(alike, jnp.minimum(ratio, _SLOW[1]), 0.0))
+    return added, jnp.where(alike, _LONGEST_SUM, _LONGEST_STEP)
 
 
 @functools.partial(program, static_argnames="target")
@@ -231,9 +260,8 @@ def first_state(starts: Any) -> State:
     xp: Any = jnp if isinstance(starts, jax.Array) else np
     many, n = starts.shape
     nowhere = Local(xp.full(many, xp.inf), xp.zeros_like(starts), xp.tile(xp.eye(n), (many, 1, 1)))
-    return State(
-        starts, nowhere, xp.zeros_like(starts), xp.full(many, xp.inf), xp.full(many, 1e-2), xp.zeros(many, int)
-    )
+    gain, damping, steps = xp.full(many, xp.inf), xp.full(many, 1e-2), xp.zeros(many, int)
+    return State(starts, nowhere, xp.zeros_like(starts), gain, damping, steps, xp.zeros((many, n, n)))
 
 
 def climb_held_from(density: Density, target: str, pull: Pull, u: jax.Array) -> tuple[Optimum, jax.Array]:

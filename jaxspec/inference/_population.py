@@ -19,7 +19,7 @@ from jaxspec import units
 from jaxspec.data import Observation, Response
 from jaxspec.inference._chunk import run_chunk
 from jaxspec.inference._task import Band, Sampling, Task
-from jaxspec.inference._together import slots_for
+from jaxspec.inference._together import SIZES
 from jaxspec.methods import NUTS
 from jaxspec.results import Catalogue, PosteriorCatalogue
 from jaxspec.results._catalogue import observations_of
@@ -29,7 +29,7 @@ from jaxspec.results._rows import Rows
 if TYPE_CHECKING:
     from jaxspec.sources import Model
 
-CHUNK = 1024  # spectra that are fitted and written together
+CHUNK = SIZES[-1]  # spectra that are fitted and written together
 _CHUNK_BYTES = 2**28  # and at most this much of data and responses
 
 
@@ -46,9 +46,10 @@ def fit_each(
 ) -> Catalogue:
     """Fits a model to each of many spectra.
 
-    All climb at once, hundreds in one compiled program, and each stops when it has arrived. A row of the result is what
-    `fit` would give for that spectrum alone. Responses may be shared or differ, and so may numbers of channels. A
-    spectrum that fails says so in its row.
+    All climb in one compiled program, and each stops when it has arrived; then another maximum is looked for on either
+    side of the one found, along what the data constrain least. A row of the result is what `fit` would give for that
+    spectrum alone. Responses may be shared or differ, and so may numbers of channels. A spectrum that fails says so in
+    its row.
 
     Args:
         model: what each is fitted with.
@@ -174,8 +175,9 @@ def _cut(task: Task) -> list[Task]:
     """The chunks of a task."""
     first, n = observations_of(task.entries[0]), len(task.entries)
     # Chains of one spectrum keep a core busy for about a second.
-    most = CHUNK if task.sampling is None or jax.default_backend() != "cpu" else min(CHUNK, slots_for(1))
-    size = min(most, max(16, _CHUNK_BYTES // _bytes_each(first, task.entries)))
+    most = CHUNK if task.sampling is None or jax.default_backend() != "cpu" else min(CHUNK, SIZES[0])
+    fitting = min(most, _CHUNK_BYTES // _bytes_each(first, task.entries))
+    size = max([size for size in SIZES if size <= fitting], default=min(most, SIZES[0]))
     return [
         dataclasses.replace(
             task,

@@ -3,102 +3,140 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxspec.inference import _optimum
-from jaxspec.inference._optimum import Optimum
+from jaxspec.inference._optimum import Optimum, State
 from jaxspec.programs import program
 from jaxspec.quadrature import spread_normally
 from jaxspec.stack import Stacked
 
-SLOTS = (16, 64)  # how many climb at once: few sizes, since each is compiled; more would wait for the last
-_ROUND = 4  # steps between looks at which have arrived
+_SIDE_BY_SIDE = 32  # densities computed at once: more leave a core's cache
+SIZES = (16, 128, 1024)  # how many densities climbs are compiled for
 _MAX_STEPS = 100  # of a climb: what takes longer is not constrained, and would keep the others waiting
-_N_STARTS = 3  # of a spectrum whose first climb did not end well
+_ASIDE = 2.0  # standard deviations from a maximum, and in the unbounded space at most, where another is looked for
+_LOOSE = 20.0  # a standard deviation in the unbounded space, with the others held: the data do not constrain it
+_CAPTURED = 0.1  # of ln L: a climb that expects to end so near a maximum, from within its errors, is on its way there
 
 
-@functools.partial(program, static_argnames="target")
-def _round(stacked: Stacked, state: _optimum.State, target: str) -> _optimum.State:
-    def steps(density, state):
-        return jax.lax.fori_loop(0, _ROUND, lambda _, s: _optimum.advance(density, target, None, s), state)
+class _Slots(NamedTuple):
+    """Climbs that are under way, side by side."""
 
-    return stacked.each(steps, state)
+    state: State
+    own: tuple[jax.Array, ...]  # data of the densities
+    climber: jax.Array  # the place of each climb among all; past the end for none
+    begun: jax.Array  # how many have
+    found: Optimum  # of all
 
 
-def climb_many(stacked: Stacked, rows: np.ndarray, starts: np.ndarray, target: str) -> Optimum:
-    """Climbs to a maximum of `target` (see `_optimum.cost`), each from its start, without the saturated part.
+def maxima(stacked: Stacked, target: str) -> Optimum:
+    """A maximum of each density (see `_optimum.cost`), without the saturated part; with a leading axis over them.
 
-    A fixed number of slots climb in step; a slot that has arrived takes the next start, so that a slow one does not
-    keep the others waiting.
-
-    Args:
-        stacked: the densities.
-        rows: which of them each climb is in, (n_climbs,).
-        starts: (n_climbs, n), in the unbounded space.
-        target: see `_optimum.cost`.
-
-    Returns an optimum with a leading axis over climbs.
+    Each climbs from the model's values. Then another maximum is looked for on either side along what the data constrain
+    least; of what they do not constrain at all, once more from the model's value, and from a point around it. A climb
+    ends where it comes near the maximum that is known.
     """
-    total, n = starts.shape
-    slots = slots_for(total)
-    found = Optimum(
-        np.empty((total, n)), np.empty(total), np.empty(total), np.empty((total, n, n)), np.empty(total, int)
-    )
-    climber = np.arange(slots)  # of each slot; a slot without one repeats what another does
-    climber[total:] = 0
-    busy = np.arange(slots) < total
-    waiting = iter(range(slots, total))
-    state = jax.tree.map(np.array, _optimum.first_state(starts[climber]))
-    present = stacked.rows(rows[climber])
-    while busy.any():
-        state = jax.tree.map(np.array, _round(present, state, target))
-        done = busy & (~(state.gain >= _optimum.TOLERANCE) | (state.steps >= _MAX_STEPS))
-        for kept, new in zip(found, Optimum(state.u, state.at.cost, state.gain, state.at.curvature, state.steps)):
-            kept[climber[done]] = new[done]
-        busy[done] = False
-        taken = [(slot, next_one) for slot, next_one in zip(np.flatnonzero(done), waiting)]
-        if taken:
-            refilled, climbers = np.array(taken).T
-            climber[refilled], busy[refilled] = climbers, True
-            fresh = _optimum.first_state(starts[climbers])
-            for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(fresh)):
-                old[refilled] = new
-            present = stacked.rows(rows[climber])
-    return found
-
-
-def slots_for(total: int) -> int:
-    """How many run side by side, of `total`: as many on each device."""
-    sizes = [size * jax.local_device_count() for size in SLOTS]
-    return next((size for size in sizes if total <= size), sizes[-1])
-
-
-def from_many_starts(stacked: Stacked, which: np.ndarray, best: Optimum, target: str) -> Optimum:
-    """The best of several climbs, for those whose first did not end well: on from there, and from around the start."""
-    offsets = spread_normally(_N_STARTS, best.u.shape[1])
-    starts = in_pieces(functools.partial(_scattered, offsets=offsets), stacked.rows(which))
-    starts[:, 0] = best.u[which]
-    n_starts = starts.shape[1]
-    found = climb_many(stacked, np.repeat(which, n_starts), starts.reshape(-1, starts.shape[2]), target)
-    found = jax.tree.map(lambda array: array.reshape(len(which), n_starts, *array.shape[1:]), found)
-    costs = np.where(np.isfinite(found.cost), found.cost, np.inf)
-    place = np.argmin(costs, axis=1)
-    chosen = jax.tree.map(lambda array: array[np.arange(len(which)), place], found)
-    arrived = (chosen.gain < _optimum.TOLERANCE) & ~(best.gain[which] < _optimum.TOLERANCE)
-    better = (chosen.cost < best.cost[which] - 1e-9) | arrived
-    for kept, new in zip(best, chosen):
-        kept[which[better]] = new[better]
+    present, around = np.moveaxis(in_pieces(starting_points, stacked), 1, 0)
+    best = climb_many(stacked, present, target)
+    for start in (_aside(best, 1.0, present, best.u), _aside(best, -1.0, around, around)):
+        found = climb_many(stacked, start, target, best)
+        arrived = (found.gain < _optimum.TOLERANCE) & ~(best.gain < _optimum.TOLERANCE)
+        level = arrived & ~(found.cost > best.cost + _optimum.SAME)
+        better = (found.cost < best.cost - _optimum.SAME) | level
+        for kept, new in zip(best, found):
+            kept[better] = new[better]
     return best
 
 
+def _aside(best: Optimum, sign: float, loose: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Starts beside maxima; from `loose` where parameters have no error, from `lost` where a climb did not arrive."""
+    curvature = np.where(np.isfinite(best.curvature), best.curvature, 0.0)
+    values, vectors = np.linalg.eigh(curvature)
+    size = np.minimum(_ASIDE / np.sqrt(np.maximum(values[:, 0], 1e-300)), _ASIDE)
+    starts = best.u + sign * size[:, None] * vectors[:, :, 0]
+    starts = np.where(np.diagonal(curvature, axis1=1, axis2=2) < _LOOSE**-2, loose, starts)
+    return np.where((best.gain < _optimum.TOLERANCE)[:, None], starts, lost)
+
+
+def climb_many(stacked: Stacked, starts: np.ndarray, target: str, known: Optimum | None = None) -> Optimum:
+    """One climb in each density, from `starts` (n_densities, n) in the unbounded space.
+
+    A slot whose climb has arrived takes the next one, so that a slow one does not keep the others waiting. A climb that
+    comes near the maximum `known` of its density, or arrives far below, ends there, with an infinite cost.
+    """
+    total, n = starts.shape
+    if known is None:
+        unknown = np.full(total, np.inf)
+        known = Optimum(starts, unknown, unknown, np.zeros((total, n, n)), np.zeros(total, int))
+    size = compiled_size(total)
+    every = np.minimum(np.arange(size), total - 1)
+    starts, known = jax.tree.map(lambda array: array[every], (starts, known))
+    found = _climbs(stacked.rows(every), starts, known, total, target)
+    return jax.tree.map(lambda array: np.array(np.asarray(array)[:total]), found)
+
+
+def compiled_size(total: int) -> int:
+    """The number of densities, at least `total`, for which climbs are compiled."""
+    return next((size for size in SIZES if size >= total), total)
+
+
+@functools.partial(program, static_argnames="target")
+def _climbs(stacked: Stacked, starts: jax.Array, known: Optimum, total: jax.Array, target: str) -> Optimum:
+    size, n = starts.shape
+    # Fewer where few climb, since all wait for the last.
+    n_slots = min(size, jax.local_device_count() * max(8, min(_SIDE_BY_SIDE, size // 32)))
+
+    def step(slots: _Slots) -> _Slots:
+        state = stacked.with_own(slots.own).each(lambda d, s: _optimum.advance(d, target, None, s), slots.state)
+        busy = slots.climber < total
+        idle = jax.vmap(_leads_nowhere)(state, jax.tree.map(lambda array: array[slots.climber], known))
+        arrived = state.gain < _optimum.TOLERANCE
+        ended = busy & (idle | arrived | jnp.isnan(state.gain) | (state.steps >= _MAX_STEPS))
+        # The next step is worth less than the tolerance, but it spares exact derivatives later.
+        u, cost = state.u + jnp.where(arrived[:, None], state.step, 0.0), jnp.where(idle, jnp.inf, state.at.cost)
+        end = Optimum(u, cost, state.gain, state.at.curvature, state.steps)
+        climber = jnp.where(ended, slots.begun + jnp.cumsum(ended) - 1, slots.climber)
+        fresh = _optimum.first_state(starts[climber])
+        state = jax.vmap(lambda new, *both: jax.tree.map(functools.partial(jnp.where, new), *both))(ended, fresh, state)
+        which = jnp.nonzero(ended, size=n_slots, fill_value=0)[0]
+
+        def exchange(i: jax.Array, kept: tuple[Optimum, tuple[jax.Array, ...]]) -> Any:
+            found, own = kept
+            slot = which[i]
+            found = _put(found, slots.climber[slot], jax.tree.map(lambda array: array[slot], end))
+            return found, _put(own, slot, tuple(array[climber[slot]] for array in stacked.own))
+
+        found, own = jax.lax.fori_loop(0, jnp.sum(ended), exchange, (slots.found, slots.own))
+        return _Slots(state, own, climber, slots.begun + jnp.sum(ended), found)
+
+    nothing = Optimum(starts, jnp.zeros(size), jnp.zeros(size), jnp.zeros((size, n, n)), jnp.zeros(size, int))
+    own = tuple(array[:n_slots] for array in stacked.own)
+    first = _optimum.first_state(starts[:n_slots])
+    slots = _Slots(first, own, jnp.arange(n_slots), jnp.asarray(n_slots), nothing)
+    return jax.lax.while_loop(lambda slots: jnp.any(slots.climber < total), step, slots).found
+
+
+def _put(arrays: Any, i: jax.Array, values: Any) -> Any:
+    """Arrays with an entry replaced, in place."""
+    update = jax.lax.dynamic_update_index_in_dim
+    return jax.tree.map(lambda array, value: update(array, value.astype(array.dtype), i, 0), arrays, values)
+
+
+def _leads_nowhere(state: State, known: Optimum) -> jax.Array:
+    away = state.u - known.u
+    inside = (known.gain < _optimum.TOLERANCE) & (away @ known.curvature @ away < 1.0)
+    captured = inside & (jnp.abs(state.at.cost - state.gain - known.cost) < _CAPTURED)
+    return (state.gain < 1.0) & (captured | (state.at.cost > known.cost + _optimum.FAR_BELOW))
+
+
 def in_pieces(function: Any, stacked: Stacked, *arguments: Any, static: tuple = (), shared: tuple = ()) -> Any:
-    """A compiled function of stacked densities, called with as many of them at once as climb at once."""
+    """A compiled function of stacked densities, called with as many of them as are computed side by side."""
     total = len(stacked)
-    slots = slots_for(total)
+    slots = min(compiled_size(total), _SIDE_BY_SIDE * jax.local_device_count())
     pieces = []
     for start in range(0, total, slots):
         index = np.minimum(np.arange(start, start + slots), total - 1)
@@ -108,11 +146,6 @@ def in_pieces(function: Any, stacked: Stacked, *arguments: Any, static: tuple = 
 
 
 @program
-def present_point(stacked: Stacked) -> jax.Array:
-    """The model's values of the free parameters, in the unbounded space."""
-    return stacked.each(lambda d: d.space.point(d.layout.values[jnp.asarray(d.layout.free, int)]))
-
-
-@program
-def _scattered(stacked: Stacked, offsets: jax.Array) -> jax.Array:
-    return stacked.each(lambda density: _optimum.starting_points(density, offsets))
+def starting_points(stacked: Stacked) -> jax.Array:
+    """The model's free parameters in the unbounded space, and a point around them, (n_densities, 2, n)."""
+    return stacked.each(lambda d: _optimum.starting_points(d, spread_normally(3, len(d.space.kinds))[::2]))

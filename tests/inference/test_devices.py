@@ -8,7 +8,7 @@ import numpy as np
 from numpy.testing import assert_allclose
 
 from jaxspec import Model, Observation, PointSource, Response, fit_each
-from jaxspec.inference._together import present_point
+from jaxspec.inference._together import starting_points
 from jaxspec.spectra import PowerLaw
 from jaxspec.stack import Stacker
 
@@ -22,7 +22,7 @@ def numbers():
     stacker = Stacker(model)
     ((_, stacked),) = stacker.stacks([stacker.seen([observation]) for observation in seen], {})
     rows = fit_each(model, seen).rows
-    return len(present_point(stacked).sharding.device_set), np.concatenate([rows.values, rows.errors], axis=1)
+    return len(starting_points(stacked).sharding.device_set), np.concatenate([rows.values, rows.errors], axis=1)
 
 
 if __name__ == "__main__":

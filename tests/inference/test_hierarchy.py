@@ -8,7 +8,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pandas as pd
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from jaxspec import (
     NUTS,
@@ -23,7 +23,7 @@ from jaxspec import (
     sample_population,
     simulate_each,
 )
-from jaxspec.inference import _hyper
+from jaxspec.inference import _hierarchy, _hyper
 from jaxspec.priors import Priors
 from jaxspec.space import Space
 from jaxspec.spectra import PowerLaw
@@ -169,6 +169,30 @@ def test_the_prior_of_correlations_is_flat():
     points = np.stack(np.meshgrid(grid, grid, grid), axis=-1).reshape(-1, 3)
     volumes = jax.vmap(lambda p: hyper.split(jnp.concatenate([jnp.zeros(6), p])).volume)(points)
     assert_allclose(np.sum(np.exp(volumes)) * (grid[1] - grid[0]) ** 3, np.pi**2 / 2, rtol=1e-3)
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_same_draws(posterior, model, observations, tmp_path, monkeypatch):
+    left, steps = iter(range(7)), _hierarchy._steps
+
+    def stopped(*arguments):
+        if next(left, None) is None:
+            raise InterruptedError
+        return steps(*arguments)
+
+    def run(seed=0):
+        path = tmp_path / "run.jsonl"
+        return sample_population(
+            model, observations, SCATTER, posterior.method, key=jax.random.key(seed), correlated=True, file=path
+        )
+
+    stopped.__wrapped__ = steps.__wrapped__
+    monkeypatch.setattr(_hierarchy, "_steps", stopped)
+    with pytest.raises(InterruptedError):
+        run()
+    monkeypatch.undo()
+    assert_array_equal(run().samples, posterior.samples)
+    with pytest.raises(ValueError, match="is not of this run"):
+        run(seed=1)
 
 
 def test_wrong_populations_are_told(model, observations):
