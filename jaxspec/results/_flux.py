@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +38,18 @@ def _band_integrals(layout: Layout, draws: jax.Array, low: jax.Array, high: jax.
 def part_fluxes(layout: Layout, draws: np.ndarray, low: float, high: float, unit: str) -> np.ndarray:
     """The same in `unit`, for draws of all parameters, shape (n_draws, n_parameters).
 
-    Band and moment are arguments of one compiled program: another band or another unit compiles nothing.
+    Band and moment are arguments of one compiled program, called in a thread for each processor: another band or
+    another unit compiles nothing.
     """
     moment, factor = units.flux_moment(unit)
-    padding = -len(draws) % _BATCH
-    padded = np.concatenate([draws, np.broadcast_to(draws[:1], (padding, draws.shape[1]))])
-    arguments = (padded, np.float64(low), np.float64(high), np.float64(moment))
-    return factor * np.asarray(_band_integrals(layout, *arguments))[: len(draws)]
+    threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    size = -(-len(draws) // (threads * _BATCH)) * _BATCH
+    padded = np.concatenate([draws, np.broadcast_to(draws[:1], (-len(draws) % size, draws.shape[1]))])
+    band = np.float64(low), np.float64(high), np.float64(moment)
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        pieces = np.split(padded, len(padded) // size)
+        made = pool.map(lambda piece: np.asarray(_band_integrals(layout, piece, *band)), pieces)
+    return factor * np.concatenate(list(made))[: len(draws)]
 
 
 def rows(
