@@ -141,7 +141,7 @@ class _CannotTellError(Exception):
 
 def _can_keep() -> bool:
     values = jax.config.values
-    plain = values["jax_default_device"] is None and not values["jax_disable_jit"]
+    plain = not any(values[f"jax_{name}"] for name in ("default_device", "disable_jit", "debug_nans", "debug_infs"))
     folder = values["jax_compilation_cache_dir"]
     return keeping and plain and bool(folder) and "://" not in folder and jax.device_count() == 1
 
@@ -176,6 +176,8 @@ def _described(value: Any) -> Iterator[str]:
         # In numpyro's own words a distribution has its parts in an order that changes from process to process.
         yield from _stated((value.members, value.distribution(value.numbers)))
         yield from _described(value.numbers)
+    elif hasattr(value, "open"):  # a packed density
+        yield from _described(value.open())
     elif isinstance(value, eqx.Module):
         yield _class(type(value))
         for field in dataclasses.fields(value):
