@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,19 @@ def unknown(name: str, known: Iterable[str], what: str) -> KeyError:
     return KeyError(f"no {what} is called {name!r}; {hint}")
 
 
+def _check_takes(function: Callable[..., Any], inputs: tuple[str, ...]) -> None:
+    """Raises `TypeError` where a law cannot be called with a value for each input."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # of a function of another language nothing is known
+        return
+    try:
+        signature.bind(*inputs)
+    except TypeError as error:
+        text = f"a law is called with a value for each of its parameters, {len(inputs)} here, written with jax.numpy"
+        raise TypeError(f"{text}; this function does not take them: {error}") from None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Link:
     """One parameter as a function of others.
@@ -131,6 +145,8 @@ class Link:
     _key: tuple = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.function is not None:
+            _check_takes(self.function, self.inputs)
         # Taken down now: a global variable that the function sees may have another value when links are compared.
         object.__setattr__(self, "_key", (self.inputs, _code_key(self.function)))
 

@@ -284,6 +284,11 @@ def test_a_parameter_is_not_linked_to_itself(model):
         model.link("b.jet.K", to="b.jet.K")
 
 
+def test_a_law_takes_a_value_for_each_parameter(model):
+    with pytest.raises(TypeError, match=r"a law is called with a value for each of its parameters, 1 here.*'b'"):
+        model.link("b.jet.K", to="b.jet.index", function=lambda a, b: a)
+
+
 def test_a_link_of_other_units_needs_a_law(model):
     match = r"b.jet.K is in 1 / \(cm2 s keV\), b.jet.index in no unit: give the law"
     with pytest.raises(ValueError, match=match):
