@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._observation import Observation
 
 
-def response_for(observation: Observation, given: Any) -> Response:
+def response_for(observation: Any, given: Any) -> Response:
     """The response of a background model: the one given, that of the observation, or none but its channels."""
     if given is None:
         return observation.response

@@ -71,7 +71,7 @@ class FluxPoints(Observation):
         moment, factor = units.spectrum_moment(unit)
         low, high = centre * (1 - _HALF_WIDTH), centre * (1 + _HALF_WIDTH)
         definition = _definition(low, high, moment, factor / (high - low))
-        return cls._made(definition, values, errors, unit, upper_limits, fields)
+        return cls(**_fields(definition, values, errors, unit, upper_limits, fields))
 
     @classmethod
     def over(
@@ -96,7 +96,7 @@ class FluxPoints(Observation):
         values, errors, unit = _plain(values, errors, unit)
         moment, factor = units.flux_moment(unit)
         definition = _definition(edges[0], edges[1], moment, np.full(len(edges[0]), factor))
-        return cls._made(definition, values, errors, unit, upper_limits, fields)
+        return cls(**_fields(definition, values, errors, unit, upper_limits, fields))
 
     @classmethod
     def from_table(cls, table: Any, kind: str | None = None, *, level: float = 0.95, **fields: Any) -> FluxPoints:
@@ -125,22 +125,6 @@ class FluxPoints(Observation):
             fields = {"name": address(table).path.name.split(".")[0]} | fields
         made: Any = cls.at if len(points.energies) == 1 else cls.over
         return made(*points.energies, points.values, points.errors, points.unit, upper_limits=points.limits, **fields)
-
-    @classmethod
-    def _made(
-        cls, definition: Response, values: Any, errors: tuple, unit: str, upper_limits: Any, fields: dict[str, Any]
-    ) -> FluxPoints:
-        name, size = fields.pop("name", "flux points"), definition.channels.size
-        limits = np.zeros(size) if upper_limits is None else np.array(upper_limits, bool)
-        values, below, above, limits = (
-            checked_array(array, f"{name}: {what}", size)
-            for array, what in ((values, "values"), *((each, "errors") for each in errors), (limits, "upper_limits"))
-        )
-        wrong = np.flatnonzero((below <= 0) | (above <= 0))
-        if wrong.size:
-            raise ValueError(f"{name}: errors must be positive, got {below[wrong[0]]:g} and {above[wrong[0]]:g}")
-        points = {"unit": unit, "errors_above": above, "upper_limits": limits}
-        return cls(values, definition, 1.0, name=name, errors=below, **points, **fields)
 
     def selection(self) -> Selection:
         """The points that are noticed."""
@@ -188,6 +172,31 @@ class FluxPoints(Observation):
 
     def __repr__(self) -> str:
         return f"FluxPoints({self.name!r}: {self.counts.size} points in {self.unit})"
+
+
+def _fields(
+    definition: Response, values: Any, errors: tuple, unit: str, upper_limits: Any, fields: dict[str, Any]
+) -> dict[str, Any]:
+    """The fields of flux points, checked."""
+    name, size = fields.get("name", "flux points"), definition.channels.size
+    limits = np.zeros(size) if upper_limits is None else np.array(upper_limits, bool)
+    values, below, above, limits = (
+        checked_array(array, f"{name}: {what}", size)
+        for array, what in ((values, "values"), *((each, "errors") for each in errors), (limits, "upper_limits"))
+    )
+    wrong = np.flatnonzero((below <= 0) | (above <= 0))
+    if wrong.size:
+        raise ValueError(f"{name}: errors must be positive, got {below[wrong[0]]:g} and {above[wrong[0]]:g}")
+    points = {"unit": unit, "errors_above": above, "upper_limits": limits}
+    return {
+        "counts": values,
+        "response": definition,
+        "exposure": 1.0,
+        "errors": below,
+        "name": name,
+        **points,
+        **fields,
+    }
 
 
 def _energies(given: Any) -> np.ndarray:

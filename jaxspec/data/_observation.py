@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import _selection
-from ._background_model import response_for
 from ._bias import background_bias
 from ._checks import check_counts, check_parts, check_variance, choose_statistic
 from ._pooled import pooled
@@ -87,12 +86,6 @@ class Observation(Selectable):
     quality: np.ndarray | None = None
     grouping: np.ndarray | None = None
     systematic: np.ndarray | None = None
-    statistic: str | None = None
-    statistic_reason: str = ""
-    variance: str = "data"
-    model_systematic: float = 0.0
-    sources: tuple[str, ...] | None = None
-    background_models: tuple[tuple[str, Response], ...] = ()
     mission: str = ""
     instrument: str = ""
     start: float | None = None
@@ -143,55 +136,6 @@ class Observation(Selectable):
 
         return load_observations(path, background, response, arf, "all", None)
 
-    def assign(self, *sources: str) -> Observation:
-        """Say which sources of the model this observation sees; all of them where nothing is said."""
-        if not sources or not all(isinstance(source, str) for source in sources):
-            raise TypeError(f"assign takes names of sources, like assign('src1', 'src2'), got {sources}")
-        return replace(self, sources=tuple(sources))
-
-    def with_background_model(self, name: str, response: Any = None) -> Observation:
-        """Let a `BackgroundModel` of the model with this name stand for the background, in place of measured counts.
-
-        Source and background region are then fitted together: the background region, which the problem takes as an
-        observation called "... background", sees that spectrum alone; the source region sees it scaled by exposure,
-        AREASCAL and BACKSCAL, so that its scale is that of the background region. Poisson counts have the statistic
-        "cstat" in either region, others "chi2". Called again, further models are added.
-
-        `response` is what the background is seen through: nothing for that of the observation, a `Response`, or "none"
-        for a spectrum in counts / (s keV) over the nominal energies of the channels.
-
-        Raises `TypeError` for a response that is none, `ValueError` for one with another number of channels and where
-        the user has chosen a statistic that treats the background otherwise.
-        """
-        models = dict(self.background_models)
-        models[name] = response_for(self, response)
-        return replace(self, background_models=tuple(models.items()))
-
-    def with_statistic(self, statistic: str, *, variance: str = "data", systematic: float = 0.0) -> Observation:
-        """Choose the statistic.
-
-        - "cstat": Poisson counts, a background is left out; "pstat": over a background known exactly;
-        - "wstat": over a Poisson background, profiled out bin by bin; "lstat": integrated out with a flat prior. That
-          one is -2 ln L as it stands: not 0 for a perfect fit, and in faint spectra biased more than "wstat";
-        - "pgstat": over a background with Gaussian errors;
-        - "chi2": Gaussian errors, of this `variance`:
-
-          - "data": the errors that came with the counts, or else the counts. Of empty bins by XSPEC's rule: 1, or,
-            where the background is empty too, its ratio squared if that is smaller;
-          - "model": what the model predicts, anew for each model. Its log-likelihood has no normalisation;
-          - "gehrels": upper limits, (1 + sqrt(N + 3/4))^2, so that chi-squared comes out small;
-          - "churazov": the mean over five bins.
-
-          Errors from the column SYS_ERR, fractions of the counts, are added to each. `systematic` is a fraction of the
-          model: its square is added as well.
-
-        Raises `ValueError` for a statistic or variance that there is not or that the data do not allow.
-
-        **Reference:** XSPEC manual, commands statistic, weight and systematic.
-        """
-        chosen = {"statistic": statistic, "statistic_reason": ""}
-        return replace(self, **chosen, variance=variance, model_systematic=float(systematic))
-
     def significance(self) -> float:
         """Significance in standard deviations of all selected counts over the background, negative for a deficit.
 
@@ -234,27 +178,7 @@ class Observation(Selectable):
         until they have as many counts or net counts of as many standard deviations; ignored channels are joined to
         two. Returns a matplotlib figure.
         """
-        from ..plots._channels import Channels, observed
-
-        behind = variance = np.zeros_like(self.counts)
-        if self.background is not None:
-            ratio = _selection.channel_ratio(self)
-            behind = ratio * self.background.counts
-            errors = self.background.errors
-            variance = ratio**2 * (self.background.counts if errors is None else errors**2)
-        channels = Channels(
-            title=self.name,
-            low=self.response.channel_low,
-            high=self.response.channel_high,
-            counts=self.counts,
-            errors=self.errors,
-            background=behind,
-            background_variance=variance,
-            groups=_selection.labels(self, _selection.selected(self)),
-            exposure=self.exposure,
-        )
-        thresholds = {"min_counts": min_counts, "min_significance": min_significance}
-        return observed(channels, rate=rate, figsize=figsize, **thresholds)
+        return picture(self, rate=rate, figsize=figsize, min_counts=min_counts, min_significance=min_significance)
 
     def info(self) -> str:
         """Mission, exposure, channels, selection, statistic and why, and what was repaired in the files."""
@@ -287,6 +211,30 @@ def significance(observation: Observation) -> float:
     # Of different ratios, the mean that makes the expected background right.
     common = scaled / behind.sum() if scaled > 0 else ratio.mean()
     return float(goodness.li_ma(counts, behind.sum(), common))
+
+
+def picture(observation: Observation, **options: Any) -> Any:
+    """The figure of `Observation.plot_counts`."""
+    from ..plots._channels import Channels, observed
+
+    behind = variance = np.zeros_like(observation.counts)
+    if observation.background is not None:
+        ratio = _selection.channel_ratio(observation)
+        behind = ratio * observation.background.counts
+        errors = observation.background.errors
+        variance = ratio**2 * (observation.background.counts if errors is None else errors**2)
+    channels = Channels(
+        title=observation.name,
+        low=observation.response.channel_low,
+        high=observation.response.channel_high,
+        counts=observation.counts,
+        errors=observation.errors,
+        background=behind,
+        background_variance=variance,
+        groups=_selection.labels(observation, _selection.selected(observation)),
+        exposure=observation.exposure,
+    )
+    return observed(channels, **options)
 
 
 def _why(observation: Observation) -> str:
