@@ -7,20 +7,16 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxspec import parameters, units
+from jaxspec import parameters, rules, units
 from jaxspec.parameters import Link
-from jaxspec.quadrature import Bins
-from jaxspec.spectra import AbstractSpectrum
+from jaxspec.rules import AbstractRule
 
 if TYPE_CHECKING:
     from jaxspec.sources import Model
 
-_PIECES = 24  # of a band, as for flux tables
 _REACH = 6.0  # standard deviations of a redshift that its table of distances covers
 _NODES = 64
 
@@ -67,20 +63,6 @@ class AbstractQuantity(abc.ABC):
         return Derived(operator.pow, self, _Number(float(power), ""), unit=str(unit))
 
 
-class AbstractRule(eqx.Module):
-    """A quantity as compiled programs take it: its numbers are arrays, so that another band compiles nothing."""
-
-    @abc.abstractmethod
-    def __call__(self, spectra: Sequence[AbstractSpectrum], values: jax.Array, deviates: jax.Array) -> jax.Array:
-        """The quantity.
-
-        Args:
-            spectra: of the sources.
-            values: of all parameters.
-            deviates: unit normal deviates, one per source, of what is known of it with an error: its distance.
-        """
-
-
 class Derived(AbstractQuantity):
     """Any function of parameters and other quantities.
 
@@ -98,15 +80,15 @@ class Derived(AbstractQuantity):
 
     def bind(self, model: Model) -> AbstractRule:
         names = list(model.parameters)
-        rules: list[AbstractRule] = []
+        made: list[AbstractRule] = []
         for each in self.inputs:
             if isinstance(each, AbstractQuantity):
-                rules.append(each.bind(model))
+                made.append(each.bind(model))
                 continue
             if each not in names:
                 raise parameters.unknown(each, names, "parameter")
-            rules.append(_Value(jax.device_put(np.array(names.index(each)))))
-        return _Function(Link(("",) * len(rules), self.function), tuple(rules))
+            made.append(rules.Value(jax.device_put(np.array(names.index(each)))))
+        return rules.Function(Link(("",) * len(made), self.function), tuple(made))
 
 
 class _Number(AbstractQuantity):
@@ -116,7 +98,7 @@ class _Number(AbstractQuantity):
         self.value, self.unit = value, unit
 
     def bind(self, model: Model) -> AbstractRule:
-        return _Constant(jax.device_put(np.array(self.value)))
+        return rules.Constant(jax.device_put(np.array(self.value)))
 
 
 class Flux(AbstractQuantity):
@@ -154,10 +136,10 @@ class Flux(AbstractQuantity):
             self.moment, self.factor = units.flux_moment(units.unit(unit) / units.unit("s"))
             self.factor *= units.seconds(duration, "duration")
 
-    def bind(self, model: Model) -> _BandFlux:
+    def bind(self, model: Model) -> rules.BandFlux:
         chosen = _parts(model, self.source, self.component)
         low, high, moment, weights = _on_device(self.low, self.high, float(self.moment), self.factor * chosen)
-        return _BandFlux(low, high, moment, weights, _dropped(model, self.without, self.source))
+        return rules.BandFlux(low, high, moment, weights, _dropped(model, self.without, self.source))
 
 
 class Luminosity(AbstractQuantity):
@@ -220,7 +202,7 @@ class Luminosity(AbstractQuantity):
             value, error = self.distance
             logs, deviation = np.full(_NODES, np.log(value)), error / value
         numbers = (z, logs, self.redshift, self.redshift_error, deviation, place)
-        return _Luminosity(flux, *_on_device(*numbers))
+        return rules.DistantFlux(flux, *_on_device(*numbers))
 
 
 class EquivalentWidth(AbstractQuantity):
@@ -257,85 +239,7 @@ class EquivalentWidth(AbstractQuantity):
             raise ValueError(f"{self.component} is all there is of its source: there is no continuum beside it")
         before = sum(len(each.spectrum.parts()) for each in model.sources[:source])
         low, high, factor = _on_device(self.low, self.high, self.factor)
-        return _Width(low, high, factor, source, int(np.argmax(chosen)) - before)
-
-
-class _Value(AbstractRule):
-    index: jax.Array
-
-    def __call__(self, spectra: Any, values: jax.Array, deviates: jax.Array) -> jax.Array:
-        return values[self.index]
-
-
-class _Constant(AbstractRule):
-    value: jax.Array
-
-    def __call__(self, spectra: Any, values: jax.Array, deviates: jax.Array) -> jax.Array:
-        return self.value
-
-
-class _Function(AbstractRule):
-    function: Link = eqx.field(static=True)  # compares by its code
-    inputs: tuple[AbstractRule, ...]
-
-    def __call__(self, spectra: Any, values: jax.Array, deviates: jax.Array) -> jax.Array:
-        return jnp.asarray(self.function(*(rule(spectra, values, deviates) for rule in self.inputs)), values.dtype)
-
-
-class _BandFlux(AbstractRule):
-    low: jax.Array
-    high: jax.Array
-    moment: jax.Array
-    weights: jax.Array  # of the parts of all sources
-    dropped: tuple[str, ...] = eqx.field(static=True)
-
-    def __call__(self, spectra: Any, values: jax.Array, deviates: jax.Array) -> jax.Array:
-        return self.between(spectra, self.low, self.high)
-
-    def between(self, spectra: Sequence[AbstractSpectrum], low: jax.Array, high: jax.Array) -> jax.Array:
-        """The flux in another band."""
-        bins = Bins.dividing(low, high, _PIECES)
-        parts = [part for spectrum in spectra for part in spectrum.without(self.dropped).parts().values()]
-        fluxes = jnp.stack([jnp.sum(part.integral(bins, self.moment)) for part in parts])
-        # A part that is not asked for may be infinite.
-        return jnp.sum(jnp.where(self.weights > 0, self.weights * fluxes, 0.0))
-
-
-class _Luminosity(AbstractRule):
-    flux: _BandFlux
-    redshifts: jax.Array
-    log_distances: jax.Array  # in cm, at `redshifts`
-    redshift: jax.Array
-    redshift_error: jax.Array
-    distance_error: jax.Array  # relative
-    place: jax.Array  # of the source
-
-    def __call__(self, spectra: Any, values: jax.Array, deviates: jax.Array) -> jax.Array:
-        deviate = deviates[self.place]
-        z = jnp.maximum(self.redshift + self.redshift_error * deviate, 0.0)
-        log_distance = jnp.interp(z, self.redshifts, self.log_distances)
-        distance = jnp.exp(log_distance) * jnp.maximum(1 + self.distance_error * deviate, 0.0)
-        flux = self.flux.between(spectra, self.flux.low / (1 + z), self.flux.high / (1 + z))
-        # The luminosity distance is that of energies, which lose a factor 1 + z more than numbers of photons.
-        return 4 * jnp.pi * distance**2 * flux * (1 + z) ** (self.flux.moment - 1)
-
-
-class _Width(AbstractRule):
-    low: jax.Array
-    high: jax.Array
-    factor: jax.Array
-    source: int = eqx.field(static=True)
-    part: int = eqx.field(static=True)
-
-    def __call__(self, spectra: Any, values: jax.Array, deviates: jax.Array) -> jax.Array:
-        bins = Bins.dividing(self.low, self.high, 4 * _PIECES)
-        parts = list(spectra[self.source].parts().values())
-        line, others = parts[self.part], parts[: self.part] + parts[self.part + 1 :]
-        width = jnp.zeros(())
-        for energy, photons in line.points(bins):
-            continuum = sum((other(energy) for other in others), jnp.zeros(()))
-            width += jnp.sum(jnp.where(photons != 0, photons / jnp.where(continuum > 0, continuum, 1.0), 0.0))
-        return self.factor * width
+        return rules.Width(low, high, factor, source, int(np.argmax(chosen)) - before)
 
 
 def _on_device(*numbers: Any) -> list[jax.Array]:

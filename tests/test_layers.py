@@ -23,6 +23,7 @@ ORDER = (
     "calibration",
     "photons",
     "sources",
+    "rules",
     "quantities",
     "statistics",
     "chi_squared",

@@ -13,7 +13,7 @@ import numpy as np
 from jaxspec.density import Density, Packed
 from jaxspec.inference import _optimum
 from jaxspec.programs import program
-from jaxspec.quantities import AbstractRule
+from jaxspec.rules import AbstractRule
 
 _MAX_STEPS = 60
 _REACHED = 1e-3  # of the rise: a distance to the level, and to the best of the other parameters

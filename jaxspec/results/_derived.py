@@ -9,7 +9,8 @@ import numpy as np
 
 from jaxspec import units
 from jaxspec.density import Layout
-from jaxspec.quantities import AbstractQuantity, AbstractRule
+from jaxspec.quantities import AbstractQuantity
+from jaxspec.rules import AbstractRule
 
 if TYPE_CHECKING:
     from jaxspec.sources import Model
