@@ -118,6 +118,7 @@ class _Whole:
 
         try:
             parts, structure = pickle.loads(path.read_bytes())
+            _make_lapack_ready()
             return cls(serialize_executable.deserialize_and_load(*parts), structure)
         except Exception:  # whatever is wrong with a file of the cache: it is made anew
             return None
@@ -133,6 +134,12 @@ class _Whole:
             own.replace(path)
         except Exception:  # no room, no permission, a device that cannot: the program runs all the same
             return
+
+
+@functools.cache
+def _make_lapack_ready() -> None:
+    """JAX looks up LAPACK's functions when it translates a call of one; a program read from disk would call none."""
+    jax.jit(jax.lax.linalg.cholesky).lower(np.eye(1))
 
 
 class _CannotTellError(Exception):

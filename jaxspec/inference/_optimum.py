@@ -213,10 +213,11 @@ def _farther(curvature: jax.Array, last: jax.Array, step: jax.Array, better: jax
 
 
 @functools.partial(program, static_argnames="target")
-def climb(density: Density, starts: jax.Array, target: str, limit: Any) -> Optimum:
+def climb(density: Density, starts: jax.Array, target: str, limit: Any, n_climbs: Any) -> Optimum:
     """Climbs to a maximum of `target` (see `cost`) from starts, shape (n_starts, n), of `limit` steps at most.
 
-    On a CPU one after the other, no more where the first five agree: the others have an infinite cost and no steps.
+    On a CPU one after the other, no more than `n_climbs` and no more where the first five agree: the others have an
+    infinite cost and no steps.
     """
     if jax.default_backend() != "cpu":
         return jax.vmap(functools.partial(climb_from, density, target, None, limit=limit))(starts)
@@ -229,7 +230,7 @@ def climb(density: Density, starts: jax.Array, target: str, limit: Any) -> Optim
 
     def wanted(carry: tuple[jax.Array, Optimum]) -> jax.Array:
         i, found = carry
-        return (i < len(starts)) & ((i != ENOUGH) | ~agree(found))
+        return (i < n_climbs) & ((i != ENOUGH) | ~agree(found))
 
     state = first_state(starts)
     none = Optimum(starts, state.at.cost, state.gain, state.at.curvature, state.steps)

@@ -60,8 +60,10 @@ def climbs(
 ) -> _optimum.Optimum:
     """The ends of climbs on the host: to pick one of several there compiles nothing."""
     if method is None:
-        found = _optimum.climb(density, starts, target, _optimum.MAX_STEPS if limit is None else limit)
-        return jax.tree.map(np.asarray, found)
+        n = len(starts)
+        padded = np.concatenate([starts, np.broadcast_to(starts[0], (max(N_STARTS - n, 0), starts.shape[1]))])
+        found = _optimum.climb(density, padded, target, _optimum.MAX_STEPS if limit is None else limit, n)
+        return jax.tree.map(lambda array: np.asarray(array)[:n], found)
     if not (hasattr(method, "init") and hasattr(method, "update")):
         raise TypeError(f"method={method!r} is not an optimiser of optax, like optax.lbfgs()")
     return jax.tree.map(np.asarray, _optimum.climb_by(density, starts, target, method))

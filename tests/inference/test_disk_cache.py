@@ -26,7 +26,7 @@ response = Response.diagonal(np.geomspace(1.0, 10.0, 9), area=10.0)
 model = Model(PointSource("src", PowerLaw())).with_priors(
     {"src.powerlaw.K": dist.LogNormal(0.0, 1.0), "src.powerlaw.index": dist.TruncatedNormal(-2, 1, low=-5, high=0)})
 density = Problem(model, Observation(np.ones(8), response, 1.0)).density
-print(hashlib.sha256(_optimum.climb.lower(density, np.zeros((8, 2)), "sampled", 200).as_text().encode()).hexdigest())
+print(hashlib.sha256(_optimum.climb.lower(density, np.zeros((8, 2)), "sampled", 200, 8).as_text().encode()).hexdigest())
 """
 
 

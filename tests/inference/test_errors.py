@@ -176,7 +176,7 @@ def test_a_better_minimum_on_the_way_is_taken_and_told():
     model = model.freeze("a.powerlaw.index", "a.gaussianline.sigma").with_bounds({"a.gaussianline.energy": (1, 41)})
     problem = Problem(model, Observation(counts, response, 1.0))
     start = problem.density.space.point(jnp.asarray(problem.start))
-    climbs = _optimum.climb(problem.density, jnp.tile(start, (8, 1)), "likelihood", 200)
+    climbs = _optimum.climb(problem.density, jnp.tile(start, (8, 1)), "likelihood", 200, 8)
     lesser = _fit.result_at(problem, "likelihood", jax.tree.map(lambda array: np.asarray(array[0]), climbs), 8, 8)
     assert_allclose(lesser.values["a.gaussianline.energy"], 11.5, atol=0.3)
     with pytest.warns(UserWarning, match=r"profile_errors: a better minimum was found on the way \(ln L higher by"):

@@ -44,7 +44,7 @@ def all_fits(density, data, start):
     def one(*arrays):
         fitted = (dataclasses.replace(density.fitted[0], data=arrays),)
         changed = dataclasses.replace(density, fitted=fitted, saturated=jnp.zeros(N_BINS))
-        found = _optimum.climb.__wrapped__(changed, start, "likelihood", 200)
+        found = _optimum.climb.__wrapped__(changed, start, "likelihood", 200, len(start))
         theta = changed.space.values(found.u[0])
         return changed.expected_counts(changed.layout.fill(theta)), 2 * found.cost[0]
 
