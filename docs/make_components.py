@@ -33,12 +33,13 @@ KINDS = {
 # What a picture shows, in keV, where 0.1 to 1000 keV would not.
 RANGES = {
     **dict.fromkeys(("GaussianLine", "LorentzLine", "VoigtLine"), (5.5, 7.5)),
-    **dict.fromkeys(("TBabs", "Phabs", "VariablePhabs", "Wabs"), (0.1, 10.0)),
+    **dict.fromkeys(("TBabs", "VariableTBabs", "Phabs", "VariablePhabs", "Wabs"), (0.1, 10.0)),
     **dict.fromkeys(("GalacticExtinction", "DustExtinction"), (1e-4, 1.2e-2)),
     **dict.fromkeys(("Edge", "GaussianAbsorption", "ExponentialFactor"), (0.3, 30.0)),
     **dict.fromkeys(("GaussianSmoothing", "LorentzSmoothing"), (5.0, 8.0)),
     **dict.fromkeys(("PartialCovering", "PowerLawComptonization"), (0.1, 30.0)),
     "CyclotronAbsorption": (3.0, 300.0),
+    "ThermalComptonization": (1e-2, 500.0),
     "GaussianLineWavelength": (0.6, 3.0),
 }
 
@@ -160,8 +161,6 @@ LEFT_OUT = (
     "- `mekal` is a table, for which no data are shipped: `table_from_ogip` reads a file of XSPEC's format,",
     "  `table_from_arrays` takes arrays. So is attenuation by the extragalactic background light (`ebl_from_arrays`,",
     "  astromodels' `EBLattenuation`), and so are spectra of dark matter (`dark_matter_from_arrays`, `DMFitFunction`).",
-    "- `thcomp`: its cross-section and its rate of escape have not been reproduced to 1 %. `NthComp` and `CompTT`",
-    "  bring soft photons of their own; `PowerLawComptonization` scatters any spectrum, without a cut-off.",
     "- `pexrav`, `pexmon`: reflection has not been reproduced to 1 %.",
     "- `srcut`: XSPEC's table differs from the integral that `Synchrotron` computes by 1 to 2 % for any cut-off.",
 )
@@ -211,6 +210,7 @@ ACTED_ON = {
     "LorentzSmoothing": spectra.GaussianLine(),
     "PartialCovering": spectra.TBabs(),
     "PowerLawComptonization": spectra.DiskBlackbody(),
+    "ThermalComptonization": spectra.DiskBlackbody(T=0.3),
     "EnergyFlux": spectra.PowerLaw(),
     "PhotonFlux": spectra.PowerLaw(),
 }

@@ -23,7 +23,7 @@ from jaxspec.spectra._bursts import (
     NonDissipativePhotosphere,
     NonDissipativePhotosphereDeep,
 )
-from jaxspec.spectra._comptonization import CompTT, NthComp
+from jaxspec.spectra._comptonization import CompTT, NthComp, ThermalComptonization
 from jaxspec.spectra._convolutions import EnergyFlux, Luminosity, PartialCovering, PhotonFlux, VelocityShift
 from jaxspec.spectra._curved import LogParabola, LogParabola10, LogParabolaPeak
 from jaxspec.spectra._disks import DiskBlackbody, DiskPowerLawBlackbody
@@ -61,6 +61,7 @@ from jaxspec.spectra._synchrotron import Synchrotron
 from jaxspec.spectra._table_files import table_from_ogip
 from jaxspec.spectra._tables import table_from_arrays
 from jaxspec.spectra._thermal import Blackbody, BlackbodyLuminosity, BlackbodyRadius, ModifiedBlackbody
+from jaxspec.spectra._variable_tbabs import VariableTBabs
 from jaxspec.spectra._wavelength_lines import GaussianLineWavelength
 from jaxspec.spectra._xspec import xspec
 
@@ -128,8 +129,10 @@ __all__ = [
     "SuperExponentialCutoff",
     "Synchrotron",
     "TBabs",
+    "ThermalComptonization",
     "VariableApec",
     "VariablePhabs",
+    "VariableTBabs",
     "VelocityShift",
     "VoigtLine",
     "Wabs",

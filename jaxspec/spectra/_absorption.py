@@ -18,7 +18,7 @@ from jaxspec.parameters import Scalar, parameter
 from jaxspec.spectra._abundances import ELEMENTS, solar
 from jaxspec.spectra._base import AbstractMultiplicative
 
-# ln E in keV, rising (an edge is there twice); what is tabulated there, shape (..., n); where to look (`_guide`).
+# ln E in keV, rising (an edge is there twice); what is tabulated there, shape (..., n); where to look (`guide`).
 Table = tuple[Any, Any, Any]
 
 
@@ -71,10 +71,10 @@ class TBabs(AbstractAbsorption):
     Args:
         abundances: "wilm" (Wilms et al. 2000, the model's own), "angr", "aspl", "feld", "aneb", "grsa", "lodd", "lpgp"
             or "lpgs", as in XSPEC. XSPEC itself starts with "angr".
-        grains: False for gas of atoms alone.
+        grains: False for gas of atoms and molecules.
 
     **Reference:** Wilms, Allen & McCray 2000, ApJ 542, 914; XSPEC's `TBabs`, `TBpcf`, and its `zTBabs`, which has no
-    molecules and grains.
+    grains.
     """
 
     nH: Scalar = parameter(1.0, unit="1e22 / cm2", bounds=(0, inf), doc="column density of hydrogen")
@@ -89,10 +89,10 @@ class TBabs(AbstractAbsorption):
         sigma = data["tbabs_log_sigma" if self.grains else "tbabs_gas_log_sigma"][
             _abundance_set(self.abundances)
         ].astype(float)
-        return data["tbabs_log_energy"], sigma, _guide("tbabs")
+        return data["tbabs_log_energy"], sigma, guide("tbabs")
 
     def log_cross_section(self, log_energy: jax.Array) -> jax.Array:
-        return _interpolate(self._table, log_energy)
+        return interpolate(self._table, log_energy)
 
 
 class Phabs(AbstractAbsorption):
@@ -120,10 +120,10 @@ class Phabs(AbstractAbsorption):
 
     def read_table(self) -> Table:
         log_energy, sigma = _elements(self.abundances, self.cross_sections)
-        return log_energy, np.log(sigma.sum(axis=0)), _guide(_CROSS_SECTIONS[self.cross_sections])
+        return log_energy, np.log(sigma.sum(axis=0)), guide(_CROSS_SECTIONS[self.cross_sections])
 
     def log_cross_section(self, log_energy: jax.Array) -> jax.Array:
-        return _interpolate(self._table, log_energy)
+        return interpolate(self._table, log_energy)
 
 
 class VariablePhabs(AbstractAbsorption):
@@ -166,13 +166,13 @@ class VariablePhabs(AbstractAbsorption):
     table: Table | None = eqx.field(default=None, kw_only=True, metadata={"saved": False})  # read from the package
 
     def read_table(self) -> Table:
-        return *_elements(self.abundances, self.cross_sections), _guide(_CROSS_SECTIONS[self.cross_sections])
+        return *_elements(self.abundances, self.cross_sections), guide(_CROSS_SECTIONS[self.cross_sections])
 
     def log_cross_section(self, log_energy: jax.Array) -> jax.Array:
         knots, sigma, guide = self._table
         elements = _data()["elements"]
         relative = jnp.stack([jnp.asarray(getattr(self, str(element)), log_energy.dtype) for element in elements])
-        return _interpolate((knots, jnp.log(relative @ sigma), guide), log_energy)
+        return interpolate((knots, jnp.log(relative @ sigma), guide), log_energy)
 
 
 class Wabs(AbstractAbsorption):
@@ -247,19 +247,24 @@ _CROSS_SECTIONS = {"vern": "verner", "bcmc": "bcmc"}  # XSPEC's name: ours in th
 
 def _elements(abundances: str, cross_sections: str) -> tuple[np.ndarray, np.ndarray]:
     """ln E, and the cross-section of each element per hydrogen atom there; `KeyError` for unknown cross-sections."""
-    data = _data()
     if cross_sections not in _CROSS_SECTIONS:
         raise parameters.unknown(cross_sections, _CROSS_SECTIONS, "set of cross-sections")
-    stem = _CROSS_SECTIONS[cross_sections]
+    log_energy, sigma, per_hydrogen = cross_sections_of_atoms(_CROSS_SECTIONS[cross_sections], abundances)
+    return log_energy, per_hydrogen[:, None] * sigma
+
+
+def cross_sections_of_atoms(stem: str, abundances: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """ln E, the cross-section of an atom of each element (and, last, of hydrogen in a molecule), atoms per hydrogen."""
+    data = _data()
     per_hydrogen = solar(abundances)[[ELEMENTS.index(str(element)) for element in data["elements"]]]
-    return data[f"{stem}_log_energy"], per_hydrogen[:, None] * np.exp(data[f"{stem}_log_sigma"].astype(float))
+    return data[f"{stem}_log_energy"], np.exp(data[f"{stem}_log_sigma"].astype(float)), per_hydrogen
 
 
 _CELLS, _HALVINGS = 16384, 4  # equal parts of the range of ln E; none holds 16 knots
 
 
 @functools.cache
-def _guide(name: str) -> np.ndarray:
+def guide(name: str) -> np.ndarray:
     """The last knot at or below the start of each cell: the search for an energy's interval begins there."""
     knots = _data()[f"{name}_log_energy"]
     # A hundredth of a cell lower: in 32 bits an energy may fall into the next cell.
@@ -267,7 +272,7 @@ def _guide(name: str) -> np.ndarray:
     return np.maximum(np.searchsorted(knots, starts, side="right") - 1, 0).astype(np.int16)
 
 
-def _interpolate(table: Table, x: jax.Array) -> jax.Array:
+def interpolate(table: Table, x: jax.Array) -> jax.Array:
     """The table at x, linear between its knots and beyond them."""
     knots, values, guide = map(jnp.asarray, table)
     cell = ((x - knots[0]) * (_CELLS / (knots[-1] - knots[0]))).astype(jnp.int32)

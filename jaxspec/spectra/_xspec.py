@@ -39,7 +39,8 @@ def xspec(
     Args:
         expression: `+`, `*` and parentheses; `tbabs(powerlaw)` is `tbabs*powerlaw`.
         values: of parameters, by the names above; numbers in XSPEC's units, or quantities. Those that switch between
-            cases are no parameters of the spectrum: `comptt.approx`, `nthcomp.inp_type`, `zdust.method`.
+            cases are no parameters of the spectrum: `comptt.approx`, `nthcomp.inp_type`, `zdust.method`; nor is
+            `thcomp.z`, which is 0 (put `zashift` around it), and `tbvarabs.H_dep`, which is 1.
         abundances: of absorbers and plasmas, as set by XSPEC's `abund`: "angr", "wilm", "aspl", "feld", "aneb", "grsa",
             "lodd", "lpgp" or "lpgs".
         cross_sections: of `phabs` and its kin, as set by XSPEC's `xsect`: "vern" or "bcmc".

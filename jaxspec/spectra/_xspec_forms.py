@@ -11,7 +11,6 @@ import equinox as eqx
 import jax
 
 from jaxspec import parameters
-from jaxspec.parameters import Declaration
 from jaxspec.quadrature import Bins, Points
 from jaxspec.spectra import _absorption as absorption
 from jaxspec.spectra import (
@@ -42,68 +41,8 @@ from jaxspec.spectra._base import (
 from jaxspec.spectra._made import make_class
 from jaxspec.spectra._plasma import Apec, VariableApec
 from jaxspec.spectra._scales import Constant, Redshift
-
-
-@dataclasses.dataclass(frozen=True)
-class Is:
-    """How a parameter of XSPEC's gives one of ours: ours = offset + factor * XSPEC's."""
-
-    field: str
-    factor: float = 1.0
-    offset: float = 0.0
-    unit: str | None = None  # XSPEC's, where it differs from ours
-    free: bool | None = None  # in XSPEC, where it differs from ours
-
-    @classmethod
-    def of(cls, text: str | Is) -> Is:
-        """'index' is that parameter of ours, '-index' is minus it."""
-        return text if isinstance(text, Is) else cls(text.removeprefix("-"), -1.0 if text.startswith("-") else 1.0)
-
-    def ours(self, value: Any) -> Any:
-        """Our parameter from XSPEC's."""
-        value = value if self.factor == 1.0 else self.factor * value
-        return value if self.offset == 0.0 else self.offset + value
-
-    def declare(self, default: float, ours: Declaration) -> tuple[float, Declaration]:
-        """XSPEC's default and declaration from ours."""
-
-        def theirs(value: float) -> float:
-            return (value - self.offset) / self.factor + 0.0  # no minus zero
-
-        low, high = sorted(map(theirs, ours.bounds))
-        unit = ours.unit if self.unit is None else self.unit
-        same = self.factor == 1.0 and self.offset == 0.0
-        doc = ours.doc if same else f"{self.field} = {self.offset or ''}{self.factor:+g} of it: {ours.doc}"
-        return theirs(default), Declaration(unit, (low, high), doc, ours.free if self.free is None else self.free)
-
-
-@dataclasses.dataclass(frozen=True)
-class Form:
-    """An XSPEC component: what it is in components of ours, and how its parameters are theirs."""
-
-    make: Callable[..., AbstractSpectrum]  # takes what `made` gives it
-    parameters: Mapping[str, str | Is]
-    absorbs: bool = False
-    reads: bool = False  # AtomDB's files
-    switch: str = ""  # XSPEC's parameter that chooses between cases
-    choices: Mapping[float, str] = dataclasses.field(default_factory=dict)  # by its values; the default first
-
-    def made(
-        self, abundances: str = "", cross_sections: str = "", choice: str = "", table: Emission | None = None
-    ) -> AbstractSpectrum:
-        """What it is, with these settings; without a table it is read."""
-        if self.reads:
-            return self.make(abundances or "angr", table)
-        if self.switch:
-            return self.make(choice or next(iter(self.choices.values())))
-        return self.make(abundances or "angr", cross_sections or "vern") if self.absorbs else self.make()
-
-    def choose(self, name: str, value: Any) -> str:
-        """What a value of the switch stands for."""
-        if float(value) not in self.choices:
-            cases = ", ".join(f"{number:g} ({what})" for number, what in self.choices.items())
-            raise ValueError(f"{name} is one of {cases}; got {value}")
-        return self.choices[float(value)]
+from jaxspec.spectra._variable_tbabs import VariableTBabs
+from jaxspec.spectra._xspec_mapping import Form, Is
 
 
 def _of(make: Callable[..., AbstractSpectrum], **named: str | Is) -> Form:
@@ -162,6 +101,10 @@ def _vphabs(abundances: str, cross_sections: str) -> AbstractSpectrum:
 
 def _columns(abundances: str, cross_sections: str) -> AbstractSpectrum:
     return absorption.VariablePhabs(nH=1, abundances=abundances, cross_sections=cross_sections)
+
+
+def _all_gas(abundances: str, cross_sections: str, H2: float = 0.2) -> AbstractSpectrum:
+    return VariableTBabs(abundances=abundances, H2=H2, **{f"gas_{name}": 1.0 for name in _ELEMENTS})
 
 
 _COVERED = Is("covering", free=True)
@@ -256,8 +199,23 @@ _MULTIPLICATIVE: dict[str, Form] = {
     "smedge": _of(factors.SmearedEdge, edgeE="energy", MaxTau="depth", index="index", width="width"),
     "spexpcut": _of(factors.SuperExponentialCutoff, Ecut="cutoff", alpha="alpha"),
     "tbabs": _absorbing(lambda a, _: absorption.TBabs(abundances=a), nH="nH"),
+    "tbfeo": _absorbing(
+        lambda a, _: VariableTBabs(abundances=a), nH="nH", O="O", Fe="Fe", redshift="z"
+    ),
+    "tbgas": _absorbing(lambda a, c: _all_gas(a, c, H2=0.0), nH="nH", redshift="z"),
+    "tbgrain": _absorbing(
+        lambda a, _: VariableTBabs(abundances=a), nH="nH", h2="H2", rho="rho", amin="amin", amax="amax", PL="slope"
+    ),
     "tbpcf": _absorbing(
         lambda a, _: absorption.TBabs(covering=0.5, abundances=a), nH="nH", pcf=_COVERED, redshift="z"
+    ),
+    "tbvarabs": Form(
+        _all_gas,
+        {
+            "nH": "nH", **_ELEMENTS, "H2": "H2", "rho": "rho", "amin": "amin", "amax": "amax", "PL": "slope",
+            **{f"{name}_dep": f"gas_{name}" for name in _ELEMENTS}, "Redshift": "z",
+        },
+        absorbs=True, switch="H_dep", choices={1: ""},
     ),
     "varabs": _absorbing(_columns, **_COLUMNS),
     "vphabs": _absorbing(_vphabs, nH="nH", **_ELEMENTS),
@@ -286,6 +244,10 @@ _CONVOLUTION: dict[str, Form] = {
     "partcov": _of(convolutions.PartialCovering, CvrFract="covering"),
     "simpl": _of(
         redistribution.PowerLawComptonization, Gamma="gamma", FracSctr="fraction", UpScOnly=Is("down", -1.0, 1.0)
+    ),
+    "thcomp": _switched(
+        "z", {0: ""}, lambda _: _comptonization.ThermalComptonization(),
+        Gamma_tau="gamma", kT_e="kTe", cov_frac="covering",
     ),
     "vashift": _of(convolutions.VelocityShift, Velocity=Is("velocity", free=False)),
     "vmshift": _of(convolutions.VelocityShift, Velocity=Is("velocity", free=False)),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import atomdb_files
+import jax
 import mpmath
 import numpy as np
 from mpmath import exp, expm1, log, log10, mpf, quad, sqrt
@@ -68,6 +69,11 @@ def plasma(spectrum: AbstractSpectrum, kT: float, abundance: dict[int, float]) -
     edges = np.geomspace(0.3, 12.0, 51)
     expected = 2 * atomdb_files.photons(kT, edges, abundance)
     return Case(spectrum, "sum in numpy", expected, lambda s: s.integral(Bins.of(edges[:-1], edges[1:])), 1e-9)
+
+
+@jax.jit
+def _at(energies: Any, spectrum: AbstractSpectrum) -> Any:
+    return spectrum(energies)
 
 
 def in_use(component: AbstractComponent) -> AbstractSpectrum:
@@ -542,6 +548,21 @@ def _convolutions() -> dict[str, list[Case]]:
                 energies=[49, 49.5, 49.8, 50.1, 51],
             )
         ],
+        "ThermalComptonization": [
+            Case(spectrum, "XSPEC thcomp", np.array(values), functools.partial(_at, energies), 3e-3)
+            for spectrum, energies, values in (
+                (
+                    s.ThermalComptonization(gamma=1.7, kTe=50)(s.BlackbodyRadius(K=1, kT=0.1)),
+                    np.array([0.02, 0.2, 1.0, 8.0, 50.0, 200.0]),
+                    [1.1292e-06, 3.6332e-06, 4.8582e-07, 1.4375e-08, 6.4553e-10, 2.0128e-11],
+                ),
+                (
+                    s.ThermalComptonization(gamma=2.6, kTe=5)(s.BlackbodyRadius(K=1, kT=1.0)),
+                    np.array([0.1, 1.0, 4.0, 8.0, 20.0, 40.0]),
+                    [7.7480e-05, 4.6002e-04, 3.0043e-04, 7.1377e-05, 3.2082e-06, 6.9840e-08],
+                ),
+            )  # of XSPEC 12.15, on grids of 0.005 and 0.0025 in ln E, extrapolated: it shifts spectra by half a bin
+        ],
         "PowerLawComptonization": [
             formula(
                 s.PowerLawComptonization(**soft)(seed),
@@ -623,6 +644,15 @@ def _absorption() -> dict[str, list[Case]]:
             xspec(s.Phabs(nH=1, covering=0.4), "pcfabs", 0, rtol=4e-4),
         ],
         "VariablePhabs": [xspec(s.VariablePhabs(nH=0.1, He=1.5, C=2.0, O=3.0, Ne=0.5, Fe=4.0), "vphabs", 0, rtol=4e-4)],
+        "VariableTBabs": [
+            Case(
+                s.VariableTBabs(O=1.5, Fe=0.4, H2=0.1, rho=2, amin=0.02, amax=0.4, slope=3.3),
+                "XSPEC tbvarabs, abund wilm, with the depletions of Wilms et al. 2000: 1e-22 cm2",
+                np.array([366.173, 26.8341, 4.15338, 0.310257, 0.0107194, 8.02782e-5]),
+                lambda s: np.exp(s.log_cross_section(np.log([0.12, 0.3, 0.7, 2.0, 7.5, 40.0]))),
+                1e-4,
+            )
+        ],
         "Wabs": [xspec(s.Wabs(nH=nH), "wabs", run, rtol=4e-4) for run, nH in enumerate((0.05, 2.0))],
     }
 
@@ -709,6 +739,7 @@ KINKS: dict[str, Sequence[float]] = {
     "BandEnergyFlux": [390.0],
     "Bremsstrahlung": [0.21, 2.1, 7.0, 35.0, 105.0, 350.0],
     "NthComp": [51.1, 511.0],
+    "ThermalComptonization": [51.1],
     "Edge": [7.0],
     "SmearedEdge": [7.0],
     "HighEnergyCutoff": [10.0],
@@ -716,6 +747,7 @@ KINKS: dict[str, Sequence[float]] = {
     "TBabs": EDGES,
     "Phabs": EDGES,
     "VariablePhabs": EDGES,
+    "VariableTBabs": EDGES,
     "Wabs": [0.4, 0.532, 0.707, 0.867, 1.303, 1.84, 2.471, 3.21, 4.038, 7.111, 8.331],
 }
 
@@ -727,6 +759,7 @@ ROUGH = {
     "TBabs": 1e-4,
     "Phabs": 1e-4,
     "VariablePhabs": 1e-4,
+    "VariableTBabs": 1e-4,
     "GaussianSmoothing": 1e-3,
     "LorentzSmoothing": 5e-3,
     "PowerLawComptonization": 5e-6,

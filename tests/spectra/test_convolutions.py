@@ -24,6 +24,7 @@ from jaxspec.spectra import (
     PowerLaw,
     PowerLawComptonization,
     Redshift,
+    ThermalComptonization,
     VelocityShift,
 )
 
@@ -63,6 +64,16 @@ def test_scattering_keeps_the_photons():
         # Above 1e6 keV there are (1e6)^(1 - gamma) of them.
         scattered = PowerLawComptonization(gamma=3.0, fraction=1.0, down=down)(seed)
         assert_allclose(scattered.integral(wide).sum(), seed.integral(wide).sum(), rtol=1e-6)
+    scattered = ThermalComptonization(gamma=2.0, kTe=50.0, covering=0.8)(seed)
+    assert_allclose(scattered.integral(wide).sum(), seed.integral(wide).sum(), rtol=1e-5)
+
+
+def test_scattered_photons_of_a_line_have_the_slopes_of_cool_electrons_far_above_them():
+    # Sunyaev & Titarchuk 1980: of a line far below kTe, N(E) is E^-Gamma above and E^(Gamma + 1) below.
+    spectrum = ThermalComptonization(gamma=2.4, kTe=0.5)(GaussianLine(K=1.0, energy=1e-3, sigma=0.0))
+    energy = np.array([1e-4, 2e-4, 5e-3, 1e-2])
+    low, _, high = np.diff(np.log(jax.jit(lambda spectrum: spectrum(energy))(spectrum))) / np.diff(np.log(energy))
+    assert_allclose([low, high], [3.4, -2.4], atol=0.02)
 
 
 def test_a_spectrum_scaled_by_its_flux_has_that_flux():

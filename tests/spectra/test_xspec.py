@@ -50,7 +50,7 @@ TOLERANCES = {
     "pegpwrlw": 2e-4,  # a keV of 1.602e-9 erg
     # Tables exact to 2e-5 in the optical depth, which is up to 18.
     **dict.fromkeys(("phabs", "zphabs", "vphabs", "zvphabs", "varabs", "zvarabs"), 4e-4),
-    **dict.fromkeys(("tbabs", "tbpcf", "ztbabs"), 1e-3),
+    **dict.fromkeys(("tbabs", "tbfeo", "tbgas", "tbgrain", "tbpcf", "tbvarabs", "ztbabs"), 1e-3),
 }
 
 

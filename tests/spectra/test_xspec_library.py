@@ -31,7 +31,8 @@ NAMES = [
     name for name in FORMS if form_class(name).kind != "convolution" and not (FORMS[name].reads and name[0] == "b")
 ]
 
-SWITCHES = {"comptt": (4, 1.0), "nthcomp": (3, 0.0), "zdust": (0, 1.0)}  # place among XSPEC's parameters, and default
+# Place among XSPEC's parameters, and default.
+SWITCHES = {"comptt": (4, 1.0), "nthcomp": (3, 0.0), "tbvarabs": (23, 1.0), "zdust": (0, 1.0)}
 SINGLE = 1e-3  # computed in single precision: differences of large numbers
 TABLE = 4e-3  # tables exact to 2e-5 in the optical depth, and means of the cross-section at the edges of the bin
 TOLERANCES = {
@@ -45,7 +46,7 @@ TOLERANCES = {
     **dict.fromkeys(("highecut", "zhighect", "wabs", "zwabs"), 5e-4),
     **dict.fromkeys(("pegpwrlw", "expdec", "bremss", "vbremss", "zbremss", "logpar", "zlogpar", "eplogpar"), SINGLE),
     **dict.fromkeys(("tbabs", "tbpcf", "ztbabs", "phabs", "pcfabs", "vphabs", "zphabs", "zpcfabs", "zvphabs"), TABLE),
-    **dict.fromkeys(("varabs", "zvarabs"), TABLE),
+    **dict.fromkeys(("varabs", "zvarabs", "tbfeo", "tbgas", "tbgrain", "tbvarabs"), TABLE),
 }
 
 
@@ -59,6 +60,8 @@ def draw(name, random):
             value = random.choice([0.0, 0.3, 2.0])
         elif field == "norm":
             value = 1.0
+        elif field == "PL":
+            value = random.uniform(2.5, 3.9)  # from 4, XSPEC ends the process
         else:
             start = 0.1 if name.endswith("gabs") and field == "Sigma" else start  # wider than a bin, narrower than E
             value = start * random.uniform(0.75, 1.45) if start else random.uniform(0, 0.5)
