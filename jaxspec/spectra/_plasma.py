@@ -193,7 +193,8 @@ class Apec(AbstractPlasma):
 
     A line has no width: all its photons are in one bin. N(E) itself shows it as a box of 0.2 % of its energy. By z a
     bin's photons change in jumps; the derivative is that of lines as wide as the bin. Velocities of s km/s broaden
-    lines, and the continuum, by `GaussianSmoothing(width=6 * s / 299792.458, index=1)(Apec())`: XSPEC's `bapec`.
+    lines, and the continuum, by `GaussianSmoothing(width=6 * s / 299792.458, index=1)(Apec())`; XSPEC's `bapec` adds
+    the thermal velocity of each element's ions in quadrature: 42 (kT / keV)^(1/2) km/s for iron, 78 for oxygen.
 
     Args:
         abundances: "angr", "wilm", "aspl", "feld", "aneb", "grsa", "lodd", "lpgp" or "lpgs", as in XSPEC.

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxspec.parameters import Declaration, Scalar
-from jaxspec.quadrature import sinhc
 from jaxspec.spectra._absorption import AbstractAbsorption, cross_sections_of_atoms, guide, interpolate
 from jaxspec.spectra._made import make_class
 
@@ -24,7 +23,7 @@ _ATOMS = {
 }  # fmt: skip
 _MASSES = np.array([mass for mass, _ in _ATOMS.values()])
 _PER_GRAM = 6.02214076e23 * 1e-4 * 1e-22  # atoms per mole, cm per micrometre, cm2 per unit of the cross-sections
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(10)  # of the quadrature over the logarithm of the radius
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)  # of the quadrature over the logarithm of the radius
 
 
 class _AbstractGrains(AbstractAbsorption):
@@ -65,12 +64,11 @@ class _AbstractGrains(AbstractAbsorption):
         middle, half = 0.5 * jnp.log(self.amin * self.amax), 0.5 * jnp.log(self.amax / self.amin)
         log_radius = middle + half * jnp.asarray(_NODES, dtype)
         weight = jax.nn.softmax((4 - self.slope) * log_radius + jnp.log(jnp.asarray(_WEIGHTS, dtype)))
-        some = jnp.where(mass > 0, mass, 1.0)
-        depth = 4 / 3 * _PER_GRAM * self.rho * jnp.exp(log_radius)[:, None] * free / some
-        # (1 - exp(-depth)) / depth, with exact derivatives at 0.
-        thin = jnp.minimum(depth, 60.0)
-        shielded = jnp.where(depth < 60.0, jnp.exp(-0.5 * thin) * sinhc(0.5 * thin), 1 / jnp.maximum(depth, 60.0))
-        return free * (weight @ shielded)
+        # Where there are no grains, or hardly any depth, the quotient is 1: not 0 / 0.
+        depth = (
+            4 / 3 * _PER_GRAM * self.rho * jnp.exp(log_radius)[:, None] * free / jnp.where(mass > 0, mass, 1.0) + 1e-9
+        )
+        return free * (weight @ (-jnp.expm1(-depth) / depth))
 
 
 def _table() -> dict[str, tuple[float, Declaration]]:

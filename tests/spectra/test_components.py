@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 import inspect
 import itertools
@@ -115,14 +116,26 @@ def test_bin_integrals_agree_with_64_times_finer_ones(name):
         assert_allclose(static[moment][smooth], actual, rtol=1e-11, atol=1e-11 * np.max(actual))
 
 
+def bins_on_thresholds(component, dtype):
+    """Wide bins, and one for each parameter that is an energy: its lower edge and its first node are at that energy."""
+    edges = np.geomspace(0.5, 500.0, 7)
+    declared = parameters.declarations(component).items()
+    energies = np.array([getattr(component, name) for name, each in declared if each.unit == "keV"])
+    energies = energies[(energies > 0.1) & (energies < 1e3)]
+    bins = Bins.of(np.append(edges[:-1], energies), np.append(edges[1:], 1.1 * energies), 3)
+    nodes = np.array(bins.energy)
+    nodes[0, len(edges) - 1 :] = energies
+    bins = dataclasses.replace(bins, energy=jax.device_put(nodes))
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), bins)
+
+
 @each_component
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_value_gradient_and_hessian_are_finite_at_every_bound(name, dtype):
+def test_value_gradient_and_hessian_are_finite_at_every_bound_and_threshold(name, dtype):
     component = COMPONENTS[name]()
     names = unlike(component)
     _, spectrum = parameter_vector(component, names)
-    edges = np.geomspace(0.5, 500.0, 7).astype(dtype)
-    bins = jax.tree.map(lambda leaf: leaf.astype(dtype), Bins.of(edges[:-1], edges[1:], 3))
+    bins = bins_on_thresholds(component, dtype)
 
     def photons(vector):
         return spectrum(vector).integral(bins)

@@ -10,6 +10,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from numpy.testing import assert_allclose
+from references import tolerance
 
 from jaxspec import Model, Observation, PointSource, Problem, Response, fit, load, parameters
 from jaxspec.quadrature import Bins
@@ -41,18 +42,6 @@ DUST = ("redden", "zdust", "zredden")  # 1 at X-ray energies
 # XSPEC's values of plasmas are those of its own files.
 LISTED = [name for name in FORMS if name not in (*CONVOLUTIONS, *DUST) and not FORMS[name].reads]
 
-# All of 1e-4 but these, each for its reason.
-TOLERANCES = {
-    "diskbb": 1e-3,  # XSPEC's own constant is 0.4 per cent off in parts of the spectrum
-    "diskpbb": 1e-2,
-    "comptt": 2e-4,  # XSPEC's own quadrature
-    "nthcomp": 2e-3,  # XSPEC's grid begins elsewhere, and is read off along straight lines
-    "pegpwrlw": 2e-4,  # a keV of 1.602e-9 erg
-    # Tables exact to 2e-5 in the optical depth, which is up to 18.
-    **dict.fromkeys(("phabs", "zphabs", "vphabs", "zvphabs", "varabs", "zvarabs"), 4e-4),
-    **dict.fromkeys(("tbabs", "tbfeo", "tbgas", "tbgrain", "tbpcf", "tbvarabs", "ztbabs"), 1e-3),
-}
-
 
 @pytest.fixture(scope="module")
 def library():
@@ -82,7 +71,7 @@ def test_every_name_has_the_values_of_xspec(name, library):
         if name.startswith(("tb", "ztb")):
             # On resonances of oxygen and neon that are narrower than the bins.
             seen &= (abs(energy - 0.5583) > 0.01) & (abs(energy - 0.8652) > 0.01)
-        assert_allclose(found[seen], expected[seen], rtol=TOLERANCES.get(name, 1e-4))
+        assert_allclose(found[seen], expected[seen], rtol=tolerance(name, 0))
 
 
 def test_published_values_are_typed_as_they_stand():

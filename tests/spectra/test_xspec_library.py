@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from references import tolerance
 
 from jaxspec import parameters
 from jaxspec.quadrature import Bins
@@ -33,21 +34,6 @@ NAMES = [
 
 # Place among XSPEC's parameters, and default.
 SWITCHES = {"comptt": (4, 1.0), "nthcomp": (3, 0.0), "tbvarabs": (23, 1.0), "zdust": (0, 1.0)}
-SINGLE = 1e-3  # computed in single precision: differences of large numbers
-TABLE = 4e-3  # tables exact to 2e-5 in the optical depth, and means of the cross-section at the edges of the bin
-TOLERANCES = {
-    "diskbb": 5e-3,  # XSPEC's own constant is 0.4 and 0.8 per cent off
-    "diskpbb": 2e-2,
-    "comptt": 4e-3,  # a sum of few terms for small alpha
-    "nthcomp": 1e-2,  # a grid that begins elsewhere and is read off along straight lines
-    "cabs": 4e-4,  # XSPEC rounds the cross-section of Thomson
-    "gabs": 1e-2,  # XSPEC takes the mean of the optical depth over a bin
-    "zgabs": 1e-2,
-    **dict.fromkeys(("highecut", "zhighect", "wabs", "zwabs"), 5e-4),
-    **dict.fromkeys(("pegpwrlw", "expdec", "bremss", "vbremss", "zbremss", "logpar", "zlogpar", "eplogpar"), SINGLE),
-    **dict.fromkeys(("tbabs", "tbpcf", "ztbabs", "phabs", "pcfabs", "vphabs", "zphabs", "zpcfabs", "zvphabs"), TABLE),
-    **dict.fromkeys(("varabs", "zvarabs", "tbfeo", "tbgas", "tbgrain", "tbvarabs"), TABLE),
-}
 
 
 def draw(name, random):
@@ -110,4 +96,4 @@ def test_values_agree_with_xspec(name, runs):
         ratio = found[seen] / expected[seen] - 1
         # One bin in two hundred may hold a threshold, where the rules for bins differ.
         worst = np.sort(np.abs(ratio))[: len(ratio) - len(ratio) // 200 - 2]
-        assert_allclose(worst, 0.0, atol=TOLERANCES.get(name, 1e-4), err_msg=f"{name} {values}")
+        assert_allclose(worst, 0.0, atol=tolerance(name, 1), err_msg=f"{name} {values}")
