@@ -49,11 +49,13 @@ def main() -> None:
     """Run everything once; the likelihood twenty times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=15_000, help="photon bins and channels")
-    size = parser.parse_args().size
+    parser.add_argument("--single", action="store_true", help="the matrix in single precision")
+    arguments = parser.parse_args()
+    size = arguments.size
     seconds: dict[str, Seconds] = {}
     spectrum = TBabs(nH=0.3) * (PowerLaw(K=0.05, index=-1.8) + GaussianLine(K=1e-3, energy=6.4, sigma=0.003))
     with stopwatch(seconds, "response"):
-        response = response_of(size)
+        response = response_of(size).in_single_precision() if arguments.single else response_of(size)
     with stopwatch(seconds, "simulate"):
         seen = simulate(spectrum, response, 50_000.0, key=jax.random.key(0), name="calorimeter")
     with stopwatch(seconds, "problem"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import equinox as eqx
@@ -23,7 +24,10 @@ _PAD = 32  # photon bins: ranges are rounded up to it, so that neighbouring sele
 
 
 class AbstractFold(eqx.Module):
-    """A response matrix (bins fitted, photon bins): called with photons per bin in 1 / (cm2 s), gives counts / s."""
+    """A response matrix (bins fitted, photon bins): called with photons per bin in 1 / (cm2 s), gives counts / s.
+
+    A matrix in single precision is added up in that of the photons.
+    """
 
     @abc.abstractmethod
     def __call__(self, photons: jax.Array) -> jax.Array:
@@ -36,7 +40,7 @@ class DenseFold(AbstractFold):
     matrix: jax.Array
 
     def __call__(self, photons: jax.Array) -> jax.Array:
-        return self.matrix @ photons
+        return _product(self.matrix, photons)
 
 
 class BlockFold(AbstractFold):
@@ -47,7 +51,7 @@ class BlockFold(AbstractFold):
 
     def __call__(self, photons: jax.Array) -> jax.Array:
         return jnp.concatenate(
-            [block @ photons[start : start + block.shape[1]] for block, start in zip(self.blocks, self.starts)]
+            [_product(block, photons[start : start + block.shape[1]]) for block, start in zip(self.blocks, self.starts)]
         )
 
 
@@ -61,7 +65,22 @@ class BandedFold(AbstractFold):
     def __call__(self, photons: jax.Array) -> jax.Array:
         window = self.slabs.shape[2]
         cut = jax.vmap(lambda start: jax.lax.dynamic_slice(photons, (start,), (window,)))(self.starts)
-        return jnp.einsum("bcw,bw->bc", self.slabs, cut).reshape(-1)[: self.n_bins]
+        if self.slabs.dtype == photons.dtype:
+            found = jnp.einsum("bcw,bw->bc", self.slabs, cut)
+        else:
+            found = _piecewise(lambda slab, window: slab.astype(window.dtype) @ window, self.slabs, cut)
+        return found.reshape(-1)[: self.n_bins]
+
+
+def _product(matrix: jax.Array, photons: jax.Array) -> jax.Array:
+    if matrix.dtype == photons.dtype:
+        return matrix @ photons
+    return _piecewise(lambda row: row.astype(photons.dtype) @ photons, matrix, batch_size=2 * _TILE)
+
+
+def _piecewise(function: Callable[..., jax.Array], *arrays: jax.Array, batch_size: int | None = None) -> jax.Array:
+    """`function` along the leading axes: a whole matrix turned to double precision would be kept, backwards too."""
+    return jax.lax.map(jax.checkpoint(lambda pieces: function(*pieces)), arrays, batch_size=batch_size)
 
 
 def fitted_matrix(response: Response, selection: Selection) -> csr_array:
@@ -71,7 +90,7 @@ def fitted_matrix(response: Response, selection: Selection) -> csr_array:
     channels = np.flatnonzero(selection.groups >= 0)
     shape = (len(selection.counts), len(selection.groups))
     join = csr_array((selection.area_scale[channels], (selection.groups[channels], channels)), shape=shape)
-    return csr_array(join @ response.matrix)
+    return csr_array((join @ response.matrix).astype(response.matrix.dtype, copy=False))
 
 
 def _shape(matrix: csr_array) -> tuple[int, int]:
@@ -158,7 +177,7 @@ def _banded(matrix: csr_array, low: np.ndarray, width: int) -> BandedFold:
     height = 2 * _TILE
     tiles = range(0, rows, height)
     starts = np.array([min(int(low[t : t + height].min()), columns - width) for t in tiles])
-    slabs = np.zeros((len(tiles), height, width))
+    slabs = np.zeros((len(tiles), height, width), matrix.dtype)
     for i, t in enumerate(tiles):
         piece = matrix[t : t + height, starts[i] : starts[i] + width].toarray()
         slabs[i, : piece.shape[0]] = piece

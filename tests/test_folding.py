@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from jaxspec import Observation, Response, folding
+from jaxspec import Model, Observation, PointSource, Problem, Response, folding
 from jaxspec.folding import BandedFold, BlockFold, DenseFold, fitted_matrix, fold_of, photon_range
+from jaxspec.spectra import PowerLaw
 
 
 def banded(rows, columns, width):
@@ -51,6 +52,28 @@ def test_a_layout_multiplies_like_the_sparse_matrix(dense, layout):
     fold = fold_of(sparse.csr_array(dense))
     assert isinstance(fold, layout)
     check(fold, dense)
+
+
+@pytest.mark.parametrize(("dense", "layout"), MATRICES, ids=["small", "full", "banded", "stepped"])
+def test_a_matrix_in_single_precision_is_added_up_in_double(dense, layout):
+    stored = (dense / 3).astype(np.float32)
+    fold = fold_of(sparse.csr_array(stored))
+    assert isinstance(fold, layout)
+    assert {leaf.dtype for leaf in jax.tree.leaves(fold) if leaf.ndim > 1} == {np.dtype(np.float32)}
+    check(fold, stored.astype(float))
+
+
+def test_a_response_in_single_precision_is_folded_as_such(demo):
+    single = demo.in_single_precision().restricted(np.arange(64))
+    assert single.matrix.dtype == np.float32
+    assert_allclose(single.area, demo.restricted(np.arange(64)).area, rtol=1e-7)
+    found = fitted_matrix(single, Observation(np.ones(64), single, 1.0).group("constant", 2).selection())
+    assert found.dtype == np.float32
+    model = Model(PointSource("a", PowerLaw()))
+    seen = [Observation(np.ones(128), each, 1.0, name="a") for each in (demo, demo.in_single_precision())]
+    exact, ours = (Problem(model, each).expected_counts()["a"] for each in seen)
+    assert ours.dtype == np.float64
+    assert_allclose(ours, exact, rtol=1e-7)
 
 
 @pytest.mark.parametrize("dense", [MATRICES[2][0], MATRICES[3][0]], ids=["banded", "stepped"])

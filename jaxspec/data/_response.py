@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class Response:
     - `channel_low`, `channel_high`: (n_channels,) nominal energies of the channels in keV.
     - `matrix`: (n_channels, n_energies) in cm2, dense or sparse; kept sparse.
     - `name`: where it came from; `repairs`: what was put right in the files.
+    - `single`: the matrix is stored in single precision (`in_single_precision`).
 
     Raises `ValueError` where sizes disagree, energies are out of order, or anything is negative or not
     finite.
@@ -40,6 +41,7 @@ class Response:
     matrix: csr_array
     name: str = "response"
     repairs: tuple[str, ...] = ()
+    single: bool = False
 
     def __post_init__(self) -> None:
         from scipy import sparse
@@ -48,7 +50,7 @@ class Response:
             object.__setattr__(self, field, _vector(getattr(self, field), f"{self.name}: {field}"))
         _refuse(self.channels % 1 != 0, f"{self.name}: channel numbers must be whole", self.channels)
         object.__setattr__(self, "channels", frozen(self.channels.astype(np.int64)))
-        matrix = sparse.csr_array(self.matrix, dtype=np.float64, copy=True)
+        matrix = sparse.csr_array(self.matrix, dtype=np.float32 if self.single else np.float64, copy=True)
         matrix.sum_duplicates()
         matrix.eliminate_zeros()
         for array in (matrix.data, matrix.indices, matrix.indptr):
@@ -99,20 +101,21 @@ class Response:
     @property
     def area(self) -> np.ndarray:
         """(n_energies,) effective area in cm2: the sum over the channels."""
-        return np.asarray(self.matrix.sum(axis=0)).ravel()
+        return np.ones(len(self.channels)) @ self.matrix
 
     def restricted(self, keep: np.ndarray) -> Response:
         """The response of some of the channels: `keep` is a mask or indices."""
-        return Response(
-            self.energy_low,
-            self.energy_high,
-            self.channels[keep],
-            self.channel_low[keep],
-            self.channel_high[keep],
-            self.matrix[keep],
-            self.name,
-            self.repairs,
+        return replace(
+            self,
+            channels=self.channels[keep],
+            channel_low=self.channel_low[keep],
+            channel_high=self.channel_high[keep],
+            matrix=self.matrix[keep],
         )
+
+    def in_single_precision(self) -> Response:
+        """The same with its matrix stored in half the memory; what it folds is added up in double precision."""
+        return replace(self, single=True)
 
     def to_ogip(self, path: Any, arf: Any = None, *, overwrite: bool = False) -> None:
         """Write an RSP file, or an RMF file and, to the path `arf`, the effective area split off.
