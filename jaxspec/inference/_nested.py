@@ -32,8 +32,8 @@ class Nested:
     theta: np.ndarray  # (draws, n) equally weighted
     log_evidence: float  # natural logarithm
     log_evidence_error: float
-    likelihood_calls: int
     ess: float
+    diagnostics: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 @jax.jit
@@ -145,8 +145,11 @@ def run(
         theta=np.asarray(found["samples"]),
         log_evidence=float(found["logz"]),
         log_evidence_error=float(found["logzerr"]),
-        likelihood_calls=int(found["ncall"]) % _NO_MORE,
         ess=float(found["ess"]),
+        diagnostics={
+            "likelihood_calls": int(found["ncall"]) % _NO_MORE,
+            "misplaced": not found["insertion_order_MWW_test"]["converged"],
+        },
     )
     if not interrupted.is_set():
         progress(1.0)

@@ -58,13 +58,12 @@ def sample(
         with progress_bar.share("UltraNest", progress) as reached:
             found, interrupted = _nested.run(problem, method, key, reached, journal)
         values = by_chunks(_from_free, problem.density, found.theta)
-        statistics = {"likelihood_calls": found.likelihood_calls, "interrupted": interrupted}
-        posterior = _of_nested(problem, method, key, found, values, statistics)
+        posterior = _of_nested(problem, method, key, found, values, interrupted)
     elif isinstance(method, NestedSlice):
         with progress_bar.share("nested sampling", progress) as reached:
             found, interrupted = _slices.run(problem.density, method, key, reached, journal)
         values = by_chunks(from_unbounded, problem.density, found.theta)
-        posterior = _of_nested(problem, method, key, found, values, {"interrupted": interrupted})
+        posterior = _of_nested(problem, method, key, found, values, interrupted)
     else:
         raise TypeError(f"no sampler is described by {method!r}: give NUTS(...), NestedSlice(...) or UltraNest(...)")
     for trouble in posterior.troubles:
@@ -78,14 +77,14 @@ def _of_nested(
     key: jax.Array,
     found: _nested.Nested,
     values: np.ndarray,
-    statistics: dict[str, float],
+    interrupted: bool,
 ) -> Posterior:
     return Posterior.of(
         problem,
         values[None],
         method=method,
         key=key,
-        statistics={"ess": found.ess, **statistics},
+        statistics={"ess": found.ess, **found.diagnostics, "interrupted": interrupted},
         log_evidence=(found.log_evidence, found.log_evidence_error),
     )
 

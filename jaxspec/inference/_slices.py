@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -56,9 +57,9 @@ def _replaced_by_walks(step: Any, n_moves: int, n_new: int) -> Any:
 
             return jax.lax.scan(move, particle, jax.random.split(own_key, n_moves))
 
-        found, infos = _optimum.each(walk)((jax.random.split(walk_key, n_new), starts))
+        found, _ = _optimum.each(walk)((jax.random.split(walk_key, n_new), starts))
         births = jnp.full_like(found.loglikelihood_birth, threshold)
-        return found._replace(loglikelihood_birth=births), infos
+        return found._replace(loglikelihood_birth=births), _forgotten(starts.position, found.position)
 
     return update
 
@@ -71,14 +72,21 @@ def _begin(density: Density, cubes: jax.Array, settings: NestedSlice) -> Any:
 
 @functools.partial(program, static_argnames="settings")
 def _go_on(density: Density, state: Any, key: jax.Array, settings: NestedSlice) -> tuple[Any, Any]:
-    """`_STEPS` replacements; returns the live points and those that were replaced, with their likelihoods."""
+    """`_STEPS` replacements: the live points; those that were replaced, with likelihoods, and what was `_forgotten`."""
     step = _algorithm(density, settings).step
 
     def body(state: Any, key: jax.Array) -> tuple[Any, Any]:
         state, info = step(key, state)
-        return state, (info.particles.position, info.particles.loglikelihood)
+        return state, (info.particles.position, info.particles.loglikelihood, info.update_info)
 
     return jax.lax.scan(body, state, jax.random.split(key, _STEPS))
+
+
+def _forgotten(starts: jax.Array, ends: jax.Array) -> jax.Array:
+    """One minus the correlation of where walks end and where they start, each (n_walks, n): 1 for independent ones."""
+    scale = jnp.std(starts, axis=0)
+    moved, apart = (jnp.mean(((b - starts) / scale) ** 2) for b in (ends, jnp.roll(starts, 1, axis=0)))
+    return moved / apart
 
 
 def run(
@@ -94,13 +102,13 @@ def run(
         raise ImportError("NestedSlice is an extra: pip install 'jaxspec-engine[blackjax]'") from error
     rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,), jnp.uint32)))
     state = _begin(density, jax.device_put(rng.random((settings.live_points, len(density.space.kinds)))), settings)
-    dead: list[tuple[np.ndarray, np.ndarray]] = []
+    dead: list[tuple[np.ndarray, ...]] = []
     per_call = _STEPS * np.sum(1 / _numbers_alive(settings, 1))  # e-folds of the prior volume
     interrupted = False
     try:
         for i in range(_MAX_CALLS):
             go_on = functools.partial(_go_on, density, state, jax.random.fold_in(key, i), settings)
-            state, replaced = journal.step((state, (0, 0)), go_on)
+            state, replaced = journal.step((state, (0, 0, 0)), go_on)
             dead.append(jax.tree.map(np.asarray, replaced))
             live, done = np.asarray(state.particles.loglikelihood), (i + 1) * per_call
             if _remaining(settings, dead, live) < np.log(settings.frac_remain):
@@ -109,16 +117,18 @@ def run(
             progress(done / (done + efolds_left(live, len(density.space.kinds), settings.frac_remain)))
     except KeyboardInterrupt:
         interrupted = True
-    points = [u.reshape(-1, u.shape[-1]) for u, _ in dead]
-    batches = [batch for _, likelihoods in dead for batch in likelihoods]
+    points = [u.reshape(-1, u.shape[-1]) for u, _, _ in dead]
+    batches = [batch for _, likelihoods, _ in dead for batch in likelihoods]
+    forgotten = float(np.mean([part for _, _, part in dead]))
     live = state.particles
     u = np.concatenate([*points, np.asarray(live.position)])
-    return _weighed(settings, u, batches, np.asarray(live.loglikelihood), rng), interrupted
+    found = _weighed(settings, u, batches, np.asarray(live.loglikelihood), rng)
+    return dataclasses.replace(found, diagnostics={"forgotten": forgotten}), interrupted
 
 
-def _remaining(settings: NestedSlice, dead: list[tuple[np.ndarray, np.ndarray]], live: np.ndarray) -> float:
+def _remaining(settings: NestedSlice, dead: list[tuple[np.ndarray, ...]], live: np.ndarray) -> float:
     """The logarithm of the share of the evidence that the live points hold, about."""
-    batches = [np.sort(batch) for _, likelihoods in dead for batch in likelihoods]
+    batches = [np.sort(batch) for _, likelihoods, _ in dead for batch in likelihoods]
     log_volumes = -np.cumsum(1 / _numbers_alive(settings, len(batches)))
     gone: Any = np.logaddexp.reduce(np.concatenate(batches) + log_volumes - np.log(settings.live_points))
     left: Any = np.logaddexp.reduce(live) - np.log(settings.live_points) + log_volumes[-1]
@@ -154,6 +164,5 @@ def _weighed(
         theta=u[order][rng.permutation(chosen)],
         log_evidence=float(np.mean(evidences)),
         log_evidence_error=float(np.std(evidences)),
-        likelihood_calls=0,
         ess=ess,
     )

@@ -19,6 +19,7 @@ from jaxspec.results._table import interval as interval_of
 from jaxspec.results._table import text
 
 _MAX_R_HAT = 1.01  # Vehtari et al. 2021
+_MIN_FORGOTTEN = 0.5  # of where walks of nested sampling start
 _MIN_ESS = 400
 
 
@@ -213,6 +214,16 @@ def troubles_of(r_hat: Mapping[str, float], ess: Mapping[str, float], statistics
         found.append(
             f"{statistics['divergences']:.0f} divergent trajectories: parts of the posterior may be missed; "
             "try NUTS(target_accept=0.95) or other parameters"
+        )
+    if statistics.get("misplaced", 0):
+        found.append(
+            "UltraNest's test of insertion orders fails, new live points are not drawn evenly: the evidence may be "
+            "off; take more live points"
+        )
+    if statistics.get("forgotten", 1) < _MIN_FORGOTTEN:
+        found.append(
+            f"new live points end near where their walks start (the correlation is {1 - statistics['forgotten']:.2f}): "
+            "the evidence may be off; take more NestedSlice(moves=...)"
         )
     if statistics.get("at_max_depth", 0) > 0.01:
         found.append("trajectories were cut at max_tree_depth: the posterior is badly conditioned; raise it")

@@ -134,6 +134,14 @@ def test_an_interrupt_of_nested_sampling_weighs_what_there_is(two, nested, monke
     assert_allclose(posterior.log_evidence[0], nested.log_evidence[0], atol=2.0)
 
 
+def test_walks_forget_what_does_not_correlate_with_their_start(nested):
+    rng = np.random.default_rng(0)
+    starts, others = rng.normal(3.0, 2.0, (2, 4000, 2))
+    assert_allclose(_slices._forgotten(starts, 3.0 + 0.6 * (starts - 3.0) + 0.8 * (others - 3.0)), 0.4, atol=0.05)
+    assert _slices._forgotten(starts, starts) == 0.0
+    assert 0.8 < nested.statistics["forgotten"] < 1.1
+
+
 def test_weights_of_a_known_volume_give_the_known_evidence():
     # L = x in one dimension, x uniform: Z = 1/2. Points die in order, 100 alive, 10 at a time.
     settings = NestedSlice(live_points=100, batch=10)

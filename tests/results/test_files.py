@@ -121,7 +121,7 @@ def test_the_problem_of_a_loaded_result_has_the_same_likelihood(saved, seed_prob
 
 
 def test_observations_come_back_with_selections_grouping_and_all(tmp_path):
-    response = Response.diagonal(np.arange(1.0, 12.0), area=3.0, name="square")
+    response = Response.diagonal(np.arange(1.0, 12.0), area=3.0, name="square").in_single_precision()
     observation = Observation(
         np.arange(10.0),
         response,
@@ -152,6 +152,7 @@ def test_observations_come_back_with_selections_grouping_and_all(tmp_path):
             getattr(back.observations[0].background, field.name), getattr(observation.background, field.name)
         )
     assert_array_equal(back.observations[0].response.matrix.toarray(), response.matrix.toarray())
+    assert back.observations[0].response.matrix.dtype == np.float32
     assert back.selections[0].statistic == "pgstat"
     assert_allclose(back.log_likelihood(), problem.log_likelihood(), rtol=1e-14)
 
