@@ -59,7 +59,8 @@ def _replaced_by_walks(step: Any, n_moves: int, n_new: int) -> Any:
 
         found, _ = _optimum.each(walk)((jax.random.split(walk_key, n_new), starts))
         births = jnp.full_like(found.loglikelihood_birth, threshold)
-        return found._replace(loglikelihood_birth=births), _forgotten(starts.position, found.position)
+        forgotten = _forgotten(starts.position, found.position, state.particles.position, alive)
+        return found._replace(loglikelihood_birth=births), forgotten
 
     return update
 
@@ -82,11 +83,10 @@ def _go_on(density: Density, state: Any, key: jax.Array, settings: NestedSlice) 
     return jax.lax.scan(body, state, jax.random.split(key, _STEPS))
 
 
-def _forgotten(starts: jax.Array, ends: jax.Array) -> jax.Array:
-    """One minus the correlation of where walks end and where they start, each (n_walks, n): 1 for independent ones."""
-    scale = jnp.std(starts, axis=0)
-    moved, apart = (jnp.mean(((b - starts) / scale) ** 2) for b in (ends, jnp.roll(starts, 1, axis=0)))
-    return moved / apart
+def _forgotten(starts: jax.Array, ends: jax.Array, points: jax.Array, alive: jax.Array) -> jax.Array:
+    """One minus the correlation of where walks end and where they start, among the points alive; all (n_points, n)."""
+    scale = jnp.maximum(jnp.std(points, axis=0, where=alive[:, None]), 1e-300)
+    return 0.5 * jnp.mean(((ends - starts) / scale) ** 2)
 
 
 def run(

@@ -19,7 +19,7 @@ from jaxspec.results._table import interval as interval_of
 from jaxspec.results._table import text
 
 _MAX_R_HAT = 1.01  # Vehtari et al. 2021
-_MIN_FORGOTTEN = 0.5  # of where walks of nested sampling start
+_MIN_FORGOTTEN = 0.4  # of where walks of nested sampling start
 _MIN_ESS = 400
 
 

@@ -136,7 +136,7 @@ def test_bad_diagnostics_warn_and_stay_in_the_result(scale):
         ({"divergences": 3}, "3 divergent trajectories: .* NUTS\\(target_accept=0.95\\)"),
         ({"at_max_depth": 0.5}, "trajectories were cut at max_tree_depth"),
         ({"misplaced": True}, "UltraNest's test of insertion orders fails"),
-        ({"forgotten": 0.4}, "walks start \\(the correlation is 0.60\\): .* NestedSlice\\(moves="),
+        ({"forgotten": 0.3}, "walks start \\(the correlation is 0.70\\): .* NestedSlice\\(moves="),
     ],
 )
 def test_what_the_sampler_says_of_itself_is_trouble(seed_posterior, spoil, said):

@@ -137,8 +137,10 @@ def test_an_interrupt_of_nested_sampling_weighs_what_there_is(two, nested, monke
 def test_walks_forget_what_does_not_correlate_with_their_start(nested):
     rng = np.random.default_rng(0)
     starts, others = rng.normal(3.0, 2.0, (2, 4000, 2))
-    assert_allclose(_slices._forgotten(starts, 3.0 + 0.6 * (starts - 3.0) + 0.8 * (others - 3.0)), 0.4, atol=0.05)
-    assert _slices._forgotten(starts, starts) == 0.0
+    ends = 3.0 + 0.6 * (starts - 3.0) + 0.8 * (others - 3.0)
+    points, alive = np.append(starts, [[99.0, 99.0]], axis=0), np.arange(4001) < 4000
+    assert_allclose(_slices._forgotten(starts, ends, points, alive), 0.4, atol=0.03)
+    assert _slices._forgotten(starts, starts, points, alive) == 0.0
     assert 0.8 < nested.statistics["forgotten"] < 1.1
 
 
