@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxspec.results import _derived
 from jaxspec.results._bestfit import BestFit
 from jaxspec.results._table import text
 
@@ -45,6 +46,12 @@ class ProfileErrors:
             "unit": self.units,
         }
         return pd.DataFrame(columns, index=list(self.names))
+
+    @property
+    def derived(self) -> Any:
+        """The same as the table that `derived` of best fits and posteriors gives: "value", "low bound", "hi bound"."""
+        rows = dict(zip(self.names, zip(self.values, self.low, self.high)))
+        return _derived.table(rows, dict(zip(self.names, self.units)))
 
     def _head(self) -> str:
         lines = [f"profile errors: the statistic risen by {self.delta:.4g}", *(f"! {each}" for each in self.troubles)]

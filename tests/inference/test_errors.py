@@ -98,7 +98,10 @@ def test_bracketing_finds_the_same_ends(line, monkeypatch):
 def test_the_profile_of_a_flux_is_that_of_the_parameter_that_is_this_flux(seed_fit):
     photons = Flux(10, 500, "1 / (cm2 s)", source="src2", component="powerlawflux")
     square = Derived(lambda flux: flux**2, photons)
-    ours = profile_errors(seed_fit, quantities={"flux": photons, "square": square}).table
+    found = profile_errors(seed_fit, quantities={"flux": photons, "square": square})
+    ours, normal = found.table, seed_fit.derived({"flux": photons})
+    assert list(found.derived.columns) == list(normal.columns)
+    assert found.derived.loc["flux", "hi bound"] == ours.loc["flux", "high"] * normal.loc["flux", "value"].unit
     theirs = profile_errors(seed_fit, "src2.powerlawflux.F").table.loc["src2.powerlawflux.F"]
     assert_allclose(ours.loc["flux", ["value", "low", "high"]].to_numpy(float), list(theirs[:3]), rtol=1e-4)
     assert_allclose(
