@@ -82,7 +82,7 @@ def _fit_stacked(task: Task, space: Space, stacked: Stacked) -> FitRows:
 
 def _normal(task: Task, free: Free, stacked: Stacked, best: _optimum.Optimum) -> Any:
     def derivatives(index: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return in_pieces(_derivatives, stacked.rows(index), u, static=(task.target,))
+        return in_pieces(_derivatives, stacked.rows(index), u, static=(task.target,), out_of=len(stacked))
 
     u, exact = refined(derivatives, best.u)
     theta, stretch, size = in_pieces(_parameters, stacked, u)

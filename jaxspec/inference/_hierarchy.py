@@ -197,7 +197,7 @@ def _local(groups: Sequence[tuple[jax.Array, Stacked]], hyper: Hyper, total: int
     return Local(jnp.asarray(precision), jnp.asarray(linear))
 
 
-@jax.jit
+@program
 def _approximation(stacked: Stacked, u: jax.Array, hyper: Hyper) -> tuple[jax.Array, jax.Array]:
     def one(density: Density, u: jax.Array) -> tuple[jax.Array, jax.Array]:
         def coordinates(u: jax.Array) -> jax.Array:
@@ -286,8 +286,10 @@ def _chains(arguments: Any, settings: NUTS, key: jax.Array, journal: Journal, ad
     with concurrent.futures.ThreadPoolExecutor(min(cores(), settings.chains)) as threads:
 
         def chunk(states: Any, begin: np.bool) -> Any:
-            work = threads.map(lambda key, state: _steps(*arguments, settings, key, state, begin), keys, states)
-            states, made = zip(*work)
+            move = functools.partial(_steps, *arguments, settings, begin=begin)
+            alone = int(begin)  # the first chain has the program compiled; side by side, each would
+            first = [move(key, state) for key, state in zip(keys[:alone], states)]
+            states, made = zip(*first, *threads.map(move, keys[alone:], states[alone:]))
             return states, jax.tree.map(lambda *chains: np.stack(chains, axis=1), *made)
 
         drawn = _nuts.in_chunks(

@@ -133,10 +133,15 @@ def _leads_nowhere(state: State, known: Optimum) -> jax.Array:
     return (state.gain < 1.0) & (captured | (state.at.cost > known.cost + _optimum.FAR_BELOW))
 
 
-def in_pieces(function: Any, stacked: Stacked, *arguments: Any, static: tuple = (), shared: tuple = ()) -> Any:
-    """A compiled function of stacked densities, called with as many of them as are computed side by side."""
+def in_pieces(
+    function: Any, stacked: Stacked, *arguments: Any, static: tuple = (), shared: tuple = (), out_of: int = 0
+) -> Any:
+    """A compiled function of stacked densities, called with as many of them as are computed side by side.
+
+    Some `out_of` more take the program that all take.
+    """
     total = len(stacked)
-    slots = min(compiled_size(total), _SIDE_BY_SIDE * jax.local_device_count())
+    slots = min(compiled_size(max(total, out_of)), _SIDE_BY_SIDE * jax.local_device_count())
     pieces = []
     for start in range(0, total, slots):
         index = np.minimum(np.arange(start, start + slots), total - 1)
