@@ -27,12 +27,13 @@ from jaxspec.inference import (
     upper_limit,
 )
 from jaxspec.methods import NUTS, NestedSlice, UltraNest
+from jaxspec.model import Model
 from jaxspec.populations import Population
 from jaxspec.problem import Problem
 from jaxspec.quantities import Derived, EquivalentWidth, Flux, Luminosity
 from jaxspec.results import BestFit, Catalogue, Posterior, PosteriorCatalogue, compare, load
 from jaxspec.simulation import simulate, simulate_each
-from jaxspec.sources import BackgroundModel, Model, PointSource
+from jaxspec.sources import BackgroundModel, PointSource
 
 __version__ = "0.1.0"
 

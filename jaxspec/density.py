@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpyro.distributions import Distribution
 
     from jaxspec.data import Observation, Selection
-    from jaxspec.sources import Model
+    from jaxspec.model import Model
 
 Vector: TypeAlias = jax.Array
 

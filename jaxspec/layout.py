@@ -18,7 +18,7 @@ from jaxspec.parameters import Link
 from jaxspec.spectra import AbstractAdditive, AbstractSpectrum
 
 if TYPE_CHECKING:
-    from jaxspec.sources import Model
+    from jaxspec.model import Model
 
 
 class Layout(eqx.Module):

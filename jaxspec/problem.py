@@ -19,7 +19,7 @@ from jaxspec.density import Density, Packed
 
 if TYPE_CHECKING:
     from jaxspec.data import Observation
-    from jaxspec.sources import Model
+    from jaxspec.model import Model
 
 
 @jax.tree_util.register_pytree_node_class

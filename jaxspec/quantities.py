@@ -15,7 +15,7 @@ from jaxspec.parameters import Link
 from jaxspec.rules import AbstractRule
 
 if TYPE_CHECKING:
-    from jaxspec.sources import Model
+    from jaxspec.model import Model
 
 _REACH = 6.0  # standard deviations of a redshift that its table of distances covers
 _NODES = 64

@@ -14,10 +14,11 @@ import numpy as np
 from jaxspec import units
 from jaxspec.data import Background, Observation, Response
 from jaxspec.density import Layout
+from jaxspec.model import Model
 from jaxspec.photons import photons_in
 from jaxspec.programs import program
 from jaxspec.quadrature import Bins
-from jaxspec.sources import Model, PointSource
+from jaxspec.sources import PointSource
 from jaxspec.spectra import AbstractSpectrum
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from jaxspec.data import Observation, Response, Selection
-    from jaxspec.sources import Model
+    from jaxspec.model import Model
 
 _ENOUGH_TO_SHARE = 64  # spectra of one response: with fewer, responses are stacked rather than taken one after another
 # Of each array that a statistic reads, in a bin that is not there: with no counts expected, it adds exactly nothing.

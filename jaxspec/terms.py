@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from jaxspec.data import Observation, Response, Selection
-    from jaxspec.sources import Model
+    from jaxspec.model import Model
 
 Edges = tuple[np.ndarray, np.ndarray]
 

@@ -23,6 +23,7 @@ ORDER = (
     "calibration",
     "photons",
     "sources",
+    "model",
     "rules",
     "quantities",
     "statistics",

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxspec.density import Density
 from jaxspec.inference import _optimum
-from jaxspec.sources import Model
+from jaxspec.model import Model
 from jaxspec.space import Space
 
 _UNCONSTRAINED = 20.0  # e-folds of the distance to a bound that the error spans

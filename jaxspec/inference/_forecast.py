@@ -10,8 +10,8 @@ from jaxspec.simulation import simulate
 
 if TYPE_CHECKING:
     from jaxspec.data import Response
+    from jaxspec.model import Model
     from jaxspec.results import BestFit
-    from jaxspec.sources import Model
 
 
 def forecast(model: Model, response: Response, exposure: Any, background: Any = None, **how: Any) -> BestFit:

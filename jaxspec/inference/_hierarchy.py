@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from numpyro.distributions import Distribution
 
     from jaxspec.data import Observation
-    from jaxspec.sources import Model
+    from jaxspec.model import Model
 
 
 def sample_population(

@@ -27,7 +27,7 @@ from jaxspec.results._checkpoint import Checkpoint
 from jaxspec.results._rows import Rows
 
 if TYPE_CHECKING:
-    from jaxspec.sources import Model
+    from jaxspec.model import Model
 
 CHUNK = SIZES[-1]  # spectra that are fitted and written together
 _CHUNK_BYTES = 2**28  # and at most this much of data and responses

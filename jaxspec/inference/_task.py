@@ -16,7 +16,7 @@ from jaxspec.quadrature import Bins
 from jaxspec.results._rows import DrawRows, FitRows, Rows
 
 if TYPE_CHECKING:
-    from jaxspec.sources import Model
+    from jaxspec.model import Model
 
 _PIECES = 24  # of a band, each with its own quadrature
 

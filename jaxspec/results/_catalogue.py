@@ -20,7 +20,7 @@ from jaxspec.results._rows import DrawRows, FitRows, Rows
 if TYPE_CHECKING:
     from jaxspec.data import Observation
     from jaxspec.methods import NUTS
-    from jaxspec.sources import Model
+    from jaxspec.model import Model
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

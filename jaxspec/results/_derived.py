@@ -13,7 +13,7 @@ from jaxspec.quantities import AbstractQuantity
 from jaxspec.rules import AbstractRule
 
 if TYPE_CHECKING:
-    from jaxspec.sources import Model
+    from jaxspec.model import Model
 
 _BATCH = 1024  # draws at once; their number is padded to a multiple, so that few shapes are compiled
 

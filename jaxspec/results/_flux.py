@@ -17,7 +17,7 @@ from jaxspec.programs import program
 from jaxspec.quadrature import Bins
 
 if TYPE_CHECKING:
-    from jaxspec.sources import Model
+    from jaxspec.model import Model
 
 _PIECES = 24  # of the band, each with its own quadrature where a component has no closed form: 1e-7 over 15 decades
 _BATCH = 1024  # draws at once; their number is padded to a multiple, so that few shapes are compiled

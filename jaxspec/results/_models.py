@@ -11,9 +11,10 @@ import numpy as np
 
 from jaxspec import parameters
 from jaxspec.calibration import Calibration
+from jaxspec.model import Model
 from jaxspec.parameters import JointPrior, Link
 from jaxspec.results import _laws, _spectra
-from jaxspec.sources import BackgroundModel, Model, PointSource
+from jaxspec.sources import BackgroundModel, PointSource
 
 
 def model_to_dict(model: Model, arrays: list[np.ndarray]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from jaxspec.results._table import interval as interval_of
 
 if TYPE_CHECKING:
     from jaxspec.methods import NUTS
+    from jaxspec.model import Model
     from jaxspec.populations import Population
-    from jaxspec.sources import Model
 
 _MAX_R_HAT = 1.01
 

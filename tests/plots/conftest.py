@@ -6,9 +6,10 @@ import pytest
 
 from jaxspec.data import Background, Observation, Response
 from jaxspec.inference import fit
+from jaxspec.model import Model
 from jaxspec.problem import Problem
 from jaxspec.results import Posterior
-from jaxspec.sources import Model, PointSource
+from jaxspec.sources import PointSource
 from jaxspec.spectra import Blackbody, PowerLaw
 
 EDGES = np.geomspace(1.0, 100.0, 25)
