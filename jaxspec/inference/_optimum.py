@@ -21,7 +21,7 @@ FAR_BELOW = 50.0  # of ln L: a lesser maximum that nobody asks for
 _HOPELESS = 0.02  # of how far below the best a climb is: what Newton's step promises
 _KNOWN = 0.1  # of ln L: what is left to climb to a maximum that is known
 SPREAD = 2.0  # of starting points, in e-folds of a parameter's distance to its bound
-_PARALLEL, _SLOW = 0.95, (0.3, 0.8)  # squared cosine, and ratio, of steps that are added up
+_PARALLEL, _SLOW = 0.95, (0.3, 0.97)  # squared cosine, and ratio, of steps that are added up
 _LONGEST_STEP, _LONGEST_SUM = 2.0, 5.0  # in the unbounded space, where a scale moves by e-folds; of steps added up
 _NEAR = 0.1, 0.5  # gain of ln L, and length of a step, from which it tells how the gradient changes at the maximum
 
@@ -169,7 +169,7 @@ def advance(density: Density, target: str, pull: Pull | None, state: State) -> S
     lacking = _learned(state, at)
     u, at = jax.tree.map(lambda new, old: jnp.where(better, new, old), (u, at), (state.u, state.at))
     gain, step_for = at._replace(curvature=_whole(at.curvature, lacking)).newton()
-    step, longest = _farther(at.curvature, state.step, step_for(damping), better)
+    step, longest = _farther(at.curvature, state.step, step_for(damping), better, gain < _NEAR[0])
     step = step * jnp.minimum(1.0, longest / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
     return State(u, at, step, gain, damping, state.steps + 1, lacking)
 
@@ -199,17 +199,20 @@ def _whole(curvature: jax.Array, lacking: jax.Array) -> jax.Array:
     return jnp.where(jnp.all(jnp.isfinite(root)), whole, curvature)
 
 
-def _farther(curvature: jax.Array, last: jax.Array, step: jax.Array, better: jax.Array) -> tuple[jax.Array, Any]:
+def _farther(
+    curvature: jax.Array, last: jax.Array, step: jax.Array, better: jax.Array, near: jax.Array
+) -> tuple[jax.Array, Any]:
     """The sum of the steps to come where each is a like fraction of the one before (Aitken), else the step itself.
 
     Along what the data hardly constrain, and on the way to a bound, steps never seem to end. With the longest that is
-    allowed.
+    allowed: far from the maximum a long one leads into other valleys.
     """
     along, before, now = (a @ curvature @ b for a, b in ((last, step), (last, last), (step, step)))
     ratio = along / jnp.where(before > 0, before, 1.0)
     alike = better & (along > 0) & (along**2 > _PARALLEL * before * now) & (ratio > _SLOW[0])
+    alike &= near | (ratio < _SLOW[1])
     added = step / (1 - jnp.where(alike, jnp.minimum(ratio, _SLOW[1]), 0.0))
-    return added, jnp.where(alike, _LONGEST_SUM, _LONGEST_STEP)
+    return added, jnp.where(alike & near, _LONGEST_SUM, _LONGEST_STEP)
 
 
 @functools.partial(program, static_argnames="target")

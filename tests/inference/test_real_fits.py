@@ -267,6 +267,15 @@ def test_the_statistic_of_x_ray_files_is_that_of_sherpa(files, name):
     assert_allclose(sum(problem.statistics().values()), exact, rtol=1e-12)
 
 
+def test_steps_that_are_too_long_do_not_leave_the_valley(files):
+    # From the default values; 96 climbs from far lead no higher. With longer steps all climbs met 74 in ln L below.
+    observation = Observation.from_ogip(files / "xmm_ulx4/PN_spectrum_grp20.fits").notice("0.5-8 keV")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no absorption is left at the best fit
+        best = fit(Problem(Model(PointSource("ulx", xspec("tbabs*cutoffpl"))), observation))
+    assert_allclose(best.statistic, 113.818, atol=1e-3, rtol=0)
+
+
 def test_a_ulx_by_xmm_is_that_of_elisa(files):
     # elisa 0.3.1 (run): W 100.98; index 2.175 +- 0.118, kT 0.756 +- 0.034 keV, nH 0.123 +- 0.029.
     observation = Observation.from_ogip(files / "xmm_ulx4/PN_spectrum_grp20.fits").notice("0.5-8 keV", partial=False)
