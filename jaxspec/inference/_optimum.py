@@ -354,7 +354,7 @@ def each(function: Callable[..., Any]) -> Callable[..., Any]:
 def starting_points(density: Density, offsets: jax.Array) -> jax.Array:
     """Points around the model's present values, in the unbounded space, one per row of normal `offsets`.
 
-    Parameters that have one sign move by e-folds of their distance to a bound, others by half their size, if that is
+    Parameters that have one sign move by e-folds of their distance to a bound, others by their size, if that is
     less.
     """
     present = density.layout.values[jnp.asarray(density.layout.free, int)]
@@ -363,6 +363,6 @@ def starting_points(density: Density, offsets: jax.Array) -> jax.Array:
     real = jnp.array([kind == "real" for kind in space.kinds])
     between = jnp.array([kind == "interval" for kind in space.kinds])
     stretch = jax.jvp(space.values, (u,), (jnp.ones_like(u),))[1]
-    half = 0.5 * jnp.maximum(jnp.abs(present), 1.0) / jnp.where(real, 1.0, stretch)
+    size = jnp.maximum(jnp.abs(present), 1.0) / jnp.where(real, 1.0, stretch)
     signed = between & (space.low < 0) & (space.high > 0)
-    return u + jnp.where(real, half, jnp.where(signed, jnp.minimum(half, SPREAD), SPREAD)) * offsets
+    return u + jnp.where(real, size, jnp.where(signed, jnp.minimum(size, SPREAD), SPREAD)) * offsets

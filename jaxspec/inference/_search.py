@@ -14,6 +14,7 @@ from jaxspec.quadrature import spread_normally
 
 N_STARTS = 8
 _SHAPES = 64  # tried of a component
+_ASIDE = 3.0  # standard deviations, and no more than this in the unbounded space
 
 
 def best_optimum(density: Density, target: str, starts: int) -> tuple[_optimum.Optimum, int]:
@@ -31,7 +32,7 @@ def all_climbs(density: Density, target: str, starts: int, method: Any = None) -
 
     Climbs start at the model's present values and around them. A component with a norm that has vanished at the end of
     a climb leaves no slope that leads it back, so all but the strongest are then looked for. Where there is none to
-    look for and the first climbs disagree, as many start around the best that they found.
+    look for, two more start beside the best; or as many again around it, where the first disagree.
     """
     offsets = spread_normally(starts, len(density.space.kinds))
     points = np.asarray(_optimum.starting_points(density, offsets))
@@ -42,9 +43,13 @@ def all_climbs(density: Density, target: str, starts: int, method: Any = None) -
         for at_shapes in _weaker_components(density, points[0], best_of(rounds[0])):
             best = best_of(_joined(rounds))
             rounds.append(climbs(density, _promising(density, target, best.u, *at_shapes), target))
-    elif starts < _optimum.ENOUGH or not _optimum.agree(rounds[0]):
-        # The first round may end in a lesser maximum beside the best one, from all its far starts.
-        rounds.append(climbs_around(density, best_of(rounds[0]).u, target, starts, method))
+        return _joined(rounds)
+    # The first round may end in a lesser maximum beside the best one, from all its far starts.
+    best = best_of(rounds[0])
+    if starts >= _optimum.ENOUGH and _optimum.agree(rounds[0]):
+        rounds.append(climbs(density, _beside(best), target, method))
+    else:
+        rounds.append(climbs_around(density, best.u, target, starts, method))
     return _joined(rounds)
 
 
@@ -67,6 +72,13 @@ def climbs(
     if not (hasattr(method, "init") and hasattr(method, "update")):
         raise TypeError(f"method={method!r} is not an optimiser of optax, like optax.lbfgs()")
     return jax.tree.map(np.asarray, _optimum.climb_by(density, starts, target, method))
+
+
+def _beside(best: _optimum.Optimum) -> np.ndarray:
+    """The best point, and one on either side along what the data constrain least, (3, n)."""
+    values, vectors = np.linalg.eigh(best.curvature)
+    away = vectors[:, 0] * min(_ASIDE, _ASIDE / max(values[0], 1e-300) ** 0.5)
+    return best.u + np.array([[0.0], [1.0], [-1.0]]) * away
 
 
 def best_of(found: _optimum.Optimum) -> _optimum.Optimum:
