@@ -24,7 +24,7 @@ def fit(problem: Problem, *, use_priors: bool = False, starts: int = N_STARTS, m
     Damped Gauss-Newton climbs run in one compiled program: one from the model's present values, the others spread
     around it. Where the first five agree, two more begin beside the maximum; else more follow, and then as many around
     the best that they found. Of several components with free norms, all but the strongest are looked for at 64 shapes
-    each, as a matched filter does, with climbs from the most promising: a line is found far from where it was first put.
+    each, as a matched filter does, with climbs from the most promising: a line is found far from where it was put.
 
     The covariance is the inverse of the exact second derivatives at the best maximum. A parameter at its bound, or one
     that the data do not constrain, has no such error: it is NaN, and the others' are those with this one held.
