@@ -74,9 +74,10 @@ def spectrum_hdu(hdus: Any, file: Address, background: bool) -> Any:
     elif file.extension is not None:
         found = [hdu for hdu in found if hdu.name == file.extension.upper()]
     if not found:
+        names = ", ".join(hdu.name or "(unnamed)" for hdu in hdus[1:])
         raise OgipError(
             f"{file.path}: no spectrum: no extension is called SPECTRUM and has a column COUNTS or RATE; "
-            f"extensions are {', '.join(hdu.name or '(unnamed)' for hdu in hdus)}"
+            + (f"its extensions: {names}" if names else "it has no extension at all, and may have been cut off")
         )
     wanted = [hdu for hdu in found if (keyword(hdu, "HDUCLAS2") == "BKG") == background]
     return (wanted or found)[0]

@@ -296,8 +296,16 @@ def test_an_empty_row_is_refused(build):
         Observation.from_ogip(path, row=1)
 
 
+def test_a_file_without_extensions_may_have_been_cut_off(build, tmp_path):
+    whole = build.pha().read_bytes()
+    cut = tmp_path / "cut.pha"
+    cut.write_bytes(whole[: whole.index(b"XTENSION")])
+    with pytest.raises(ValueError, match=r"cut\.pha: no spectrum.*may have been cut off"):
+        Observation.from_ogip(cut)
+
+
 def test_a_response_is_no_spectrum(build):
-    with pytest.raises(ValueError, match=r"no spectrum.*extensions are PRIMARY, MATRIX, EBOUNDS"):
+    with pytest.raises(ValueError, match=r"no spectrum.*its extensions: MATRIX, EBOUNDS"):
         Observation.from_ogip(build.rmf())
 
 
