@@ -97,14 +97,16 @@ class Benchmark:
         points = np.array([best[name] for name in problem.names]) * normal(1.0, 0.01, (LIKELIHOOD_CALLS, len(best)))
         by_name = [dict(zip(problem.names, point, strict=True)) for point in points]
         vectors = [jax.device_put(point) for point in points]
-        batches = [jax.device_put(points[start : start + BATCH]) for start in range(0, LIKELIHOOD_CALLS, BATCH)]
-        many = jax.jit(lambda density, thetas: jax.vmap(jax.value_and_grad(density.log_likelihood))(thetas))
+        batches = [points[start : start + BATCH] for start in range(0, LIKELIHOOD_CALLS, BATCH)]
         loop = jax.jit(lambda density, thetas: jax.lax.map(jax.value_and_grad(density.log_likelihood), thetas))
         self.time_ready("likelihood_value", problem.log_likelihood, by_name)
         self.time_ready("likelihood_gradient", problem.log_likelihood_and_gradient, vectors)
         repeated = batches * (BATCH_CALLS // len(batches))
-        for name, program in (("likelihood_batch", many), ("likelihood_loop", loop)):
-            self.time_ready(name, lambda thetas, program=program: program(problem.density, thetas), repeated)
+        for name, function in (
+            ("likelihood_batch", problem.log_likelihood_and_gradient),
+            ("likelihood_loop", lambda thetas: loop(problem.density, thetas)),
+        ):
+            self.time_ready(name, function, repeated)
             self.seconds[f"{name}_each"] = {clock: time / BATCH for clock, time in self.seconds[name].items()}
 
     def time_ready(self, name: str, function: Any, inputs: list[Any]) -> None:

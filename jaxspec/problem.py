@@ -16,10 +16,14 @@ from jax.core import Tracer
 from jaxspec import parameters
 from jaxspec.data import with_background_regions
 from jaxspec.density import Density, Packed
+from jaxspec.programs import on_all_processors
 
 if TYPE_CHECKING:
     from jaxspec.data import Observation
     from jaxspec.model import Model
+
+
+_TOGETHER = 256  # vectors side by side, but on a CPU one after another
 
 
 @jax.tree_util.register_pytree_node_class
@@ -88,8 +92,13 @@ class Problem:
         """The normalised log-likelihood of all data (natural logarithm, factorials included)."""
         return _log_likelihood(self._packed, self.vector(values))
 
-    def log_likelihood_and_gradient(self, vector: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The log-likelihood and its gradient at a vector of free parameters (see `vector`)."""
+    def log_likelihood_and_gradient(self, vector: Any) -> tuple[Any, Any]:
+        """The log-likelihood and its gradient at a vector of free parameters (see `vector`), or at many of them.
+
+        At many, of shape (m, n), all processors work, and the results are numpy arrays of shapes (m,) and (m, n).
+        """
+        if np.ndim(vector) == 2 and not isinstance(vector, Tracer):
+            return on_all_processors(lambda some: _at_each(self._packed, some), np.asarray(vector))
         return _log_likelihood_and_gradient(self._packed, vector)
 
     def log_prior(self, values: Mapping[str, Any] | None = None) -> jax.Array:
@@ -174,6 +183,12 @@ def _log_likelihood(packed: Packed, theta: jax.Array) -> jax.Array:
 @jax.jit
 def _log_likelihood_and_gradient(packed: Packed, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.value_and_grad(packed.open().log_likelihood)(theta)
+
+
+@jax.jit
+def _at_each(packed: Packed, thetas: jax.Array) -> tuple[jax.Array, jax.Array]:
+    together = None if jax.default_backend() == "cpu" else _TOGETHER
+    return jax.lax.map(jax.value_and_grad(packed.open().log_likelihood), thetas, batch_size=together)
 
 
 @jax.jit

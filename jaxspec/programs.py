@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import functools
 import hashlib
@@ -100,6 +101,19 @@ class Program:
         if not _found.hits:
             whole.write(path)
         return whole
+
+
+def on_all_processors(function: Callable[[np.ndarray], Any], rows: np.ndarray, multiple: int = 1) -> Any:
+    """`function` of rows, shape (n, ...): arrays of numpy with a leading axis over them.
+
+    On a CPU a thread for each processor calls it with an equal part of the rows, padded to a `multiple`.
+    """
+    threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    size = -(-len(rows) // (threads * multiple)) * multiple
+    padded = np.concatenate([rows, np.broadcast_to(rows[:1], (-len(rows) % size, *rows.shape[1:]))])
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(function, np.split(padded, len(padded) // size)))
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(rows)], *parts)
 
 
 class _Whole:

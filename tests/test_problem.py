@@ -253,6 +253,17 @@ def test_the_gradient_is_that_of_finite_differences(seed_problem, reference):
         assert_allclose(gradient[i], (ends[0] - ends[1]) / (2 * step), rtol=1e-4)
 
 
+@pytest.mark.parametrize("many", [1, 7])
+def test_many_vectors_at_once_are_each_by_itself(seed_problem, reference, many):
+    vectors = np.asarray(seed_problem.vector(reference.values)) * np.linspace(0.9, 1.1, many)[:, None]
+    values, gradients = seed_problem.log_likelihood_and_gradient(vectors)
+    assert values.shape == (many,)
+    for vector, value, gradient in zip(vectors, values, gradients, strict=True):
+        alone = seed_problem.log_likelihood_and_gradient(vector)
+        assert_allclose(value, alone[0], rtol=1e-13)
+        assert_allclose(gradient, alone[1], rtol=1e-9)
+
+
 def test_values_not_named_are_those_of_the_model(seed_problem):
     vector = seed_problem.vector({"src2.powerlawflux.F": 7.0})
     exact = [7.0 if name == "src2.powerlawflux.F" else seed_problem.model.values[name] for name in seed_problem.names]

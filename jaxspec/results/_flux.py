@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,7 @@ import numpy as np
 
 from jaxspec import parameters, units
 from jaxspec.density import Layout
-from jaxspec.programs import program
+from jaxspec.programs import on_all_processors, program
 from jaxspec.quadrature import Bins
 
 if TYPE_CHECKING:
@@ -42,14 +40,8 @@ def part_fluxes(layout: Layout, draws: np.ndarray, low: float, high: float, unit
     another unit compiles nothing.
     """
     moment, factor = units.flux_moment(unit)
-    threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
-    size = -(-len(draws) // (threads * _BATCH)) * _BATCH
-    padded = np.concatenate([draws, np.broadcast_to(draws[:1], (-len(draws) % size, draws.shape[1]))])
     band = np.float64(low), np.float64(high), np.float64(moment)
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        pieces = np.split(padded, len(padded) // size)
-        made = pool.map(lambda piece: np.asarray(_band_integrals(layout, piece, *band)), pieces)
-    return factor * np.concatenate(list(made))[: len(draws)]
+    return factor * on_all_processors(lambda some: np.asarray(_band_integrals(layout, some, *band)), draws, _BATCH)
 
 
 def rows(
