@@ -53,14 +53,14 @@ def catalogue(model, observations):
 
 def test_a_row_is_the_posterior_of_that_spectrum_alone(catalogue, model, observations):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of few draws
+        warnings.simplefilter("ignore")  # of few draws: a deviation of 600 is known to a fifteenth
         alone = sample(Problem(model, observations[3]), SHORT, key=jax.random.key(1))
     row = catalogue.table().loc["3"]
     for name in (K, INDEX):
         table = alone.table().loc[name]
         assert abs(row[name] - table["median"]) < 0.25 * table["sd"]
-        assert_allclose(row[f"{name} error"], table["sd"], rtol=0.15)
-    assert_allclose(row["F error"], alone.flux_draws(*FLUX["F"])["src: total"].std(), rtol=0.15)
+        assert_allclose(row[f"{name} error"], table["sd"], rtol=0.25)
+    assert_allclose(row["F error"], alone.flux_draws(*FLUX["F"])["src: total"].std(), rtol=0.25)
 
 
 def test_a_row_opens_as_an_ordinary_posterior(catalogue):
