@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jaxspec.model import Model
 
 
-_TOGETHER = 256  # vectors side by side, but on a CPU one after another
+_TOGETHER = 50  # vectors side by side: more leave a core's cache
 
 
 @jax.tree_util.register_pytree_node_class
@@ -98,7 +98,7 @@ class Problem:
         At many, of shape (m, n), all processors work, and the results are numpy arrays of shapes (m,) and (m, n).
         """
         if np.ndim(vector) == 2 and not isinstance(vector, Tracer):
-            return on_all_processors(lambda some: _at_each(self._packed, some), np.asarray(vector))
+            return on_all_processors(lambda some: _at_each(self._packed, some), np.asarray(vector), _TOGETHER)
         return _log_likelihood_and_gradient(self._packed, vector)
 
     def log_prior(self, values: Mapping[str, Any] | None = None) -> jax.Array:
@@ -187,8 +187,7 @@ def _log_likelihood_and_gradient(packed: Packed, theta: jax.Array) -> tuple[jax.
 
 @jax.jit
 def _at_each(packed: Packed, thetas: jax.Array) -> tuple[jax.Array, jax.Array]:
-    together = None if jax.default_backend() == "cpu" else _TOGETHER
-    return jax.lax.map(jax.value_and_grad(packed.open().log_likelihood), thetas, batch_size=together)
+    return jax.lax.map(jax.value_and_grad(packed.open().log_likelihood), thetas, batch_size=_TOGETHER)
 
 
 @jax.jit

@@ -168,7 +168,7 @@ def _can_keep() -> bool:
 
 
 def _kind(leaf: Any) -> tuple[Any, ...]:
-    return np.shape(leaf), getattr(leaf, "dtype", type(leaf)), getattr(leaf, "weak_type", None)
+    return np.shape(leaf), getattr(leaf, "dtype", type(leaf)), getattr(leaf, "weak_type", not hasattr(leaf, "dtype"))
 
 
 @jax.monitoring.register_event_listener

@@ -105,6 +105,12 @@ def test_a_program_is_known_by_structure_not_by_numbers():
     assert len({tuple(words(model)) for model in (plain, *others)}) == 10
 
 
+def test_arrays_of_numpy_and_of_jax_are_one_program():
+    assert programs._kind(np.ones(3)) == programs._kind(jax.numpy.ones(3))
+    assert programs._kind(np.True_) == programs._kind(jax.numpy.asarray(True))
+    assert programs._kind(1.0) != programs._kind(np.float64(1.0))  # which JAX traces apart
+
+
 def test_code_that_is_not_ours_is_not_known_by_its_name():
     class Flat(AbstractAdditive):
         """A user's own."""
